@@ -1,0 +1,175 @@
+"""Trains the embedded scorer: a LLaVA-OneVision of about 1.3 M parameters that knows moving shapes, on one CPU thread.
+
+Stage 1 shows single frames, stage 2 films; a share of the batches shows one frame or none, so that p(text | one frame) and
+p(text) are trained conditionals (without it TPL is an out-of-distribution artefact). All conversations about a film are
+branches behind one copy of its frames. Muon on the hidden matrices: AdamW alone learned nothing in the same time (pilot).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from transformers import (
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    SiglipVisionConfig,
+)
+
+from pipeline.train.lessons import Conversation, Lesson, lesson, shown
+from stages.algorithms.prompt import header
+from stages.algorithms.world import BACKGROUND
+from stages.models.onevision import OneVision, PixelRule, Shown
+from stages.models.packing import pack
+
+SIDE_PX = 64
+N_FRAMES = 8
+LONG = 300  # characters: conversations with a whole track; one of them costs as much as four others
+PIXEL = PixelRule(SIDE_PX, (BACKGROUND / 255,) * 3, (64 / 255,) * 3)  # background near 0: loss .31 against .62 (pilot)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How long and on what; times are CPU seconds on one AVX2 thread, measured in DESIGN.md."""
+
+    seed: int = 0
+    image_steps: int = 400
+    image_batch: int = 64
+    film_steps: int = 1200
+    film_batch: int = 16
+    talks: int = 4  # conversations a film and step, one long one at most
+    one_frame_share: float = 0.3
+    no_frame_share: float = 0.05
+    lr_matrix: float = 0.02
+    lr_other: float = 3e-3
+    hidden: int = 128
+
+
+class Films(Dataset[Lesson]):
+    """Lesson i of a seed; the same on any number of workers."""
+
+    def __init__(self, seed: int, count: int, *, image: bool) -> None:
+        self.seed, self.count, self.image = seed, count, image
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int) -> Lesson:
+        rng = np.random.default_rng([self.seed, int(self.image), i])
+        return lesson(rng, side_px=SIDE_PX, n_frames=1 if self.image else N_FRAMES, film=not self.image)
+
+
+def train(course: Course, tokenizer: PreTrainedTokenizerFast, log: Callable[[str, int, float], None]) -> OneVision:
+    """The trained scorer in float32; `log(stage, step, loss)` is called each step."""
+    torch.manual_seed(course.seed)
+    scorer = OneVision(new_model(tokenizer, course.hidden), tokenizer, PIXEL)
+    scorer.model.train()
+    rng = np.random.default_rng([course.seed, 7])
+    for stage, steps, batch in (
+        ("image", course.image_steps, course.image_batch),
+        ("film", course.film_steps, course.film_batch),
+    ):
+        films = Films(course.seed, steps * batch, image=stage == "image")
+        optimizers, schedulers = _optimizers(scorer.model, course, steps)
+        for step, lessons in enumerate(_batches(films, batch)):
+            loss = _loss(scorer, lessons, _showing(rng, course, stage), rng, course.talks)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(scorer.model.parameters(), 1.0)
+            for part in (*optimizers, *schedulers):
+                part.step()
+            scorer.model.zero_grad(set_to_none=True)
+            log(stage, step, float(loss.detach()))
+    return OneVision(scorer.model, tokenizer, PIXEL)
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast, hidden: int) -> LlavaOnevisionForConditionalGeneration:
+    """Random weights of the real class; vision position embeddings start large (loss .31 against .45, pilot)."""
+    text = Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=hidden * 5 // 2, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=8192, tie_word_embeddings=True,
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    vision = SiglipVisionConfig(
+        hidden_size=96, intermediate_size=192, num_hidden_layers=2, num_attention_heads=3, image_size=SIDE_PX,
+        patch_size=16, vision_use_head=False,
+    )  # fmt: skip
+    config = LlavaOnevisionConfig(
+        text_config=text, vision_config=vision, vision_feature_layer=-1, vision_feature_select_strategy="full",
+        video_token_index=tokenizer.convert_tokens_to_ids("<video>"), tie_word_embeddings=True,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )  # fmt: skip
+    model = LlavaOnevisionForConditionalGeneration(config)
+    position = model.model.vision_tower.get_submodule("embeddings.position_embedding").weight
+    torch.nn.init.normal_(position, std=0.5)
+    return model
+
+
+def _batches(films: Films, size: int) -> Iterator[list[Lesson]]:
+    """One process makes films while this one learns."""
+    loader = DataLoader(films, batch_size=size, num_workers=1, prefetch_factor=4, collate_fn=list)
+    yield from loader
+
+
+def _showing(rng: np.random.Generator, course: Course, stage: str) -> str:
+    draw = rng.random()
+    if stage == "image":
+        return "all"
+    if draw < course.one_frame_share:
+        return "one"
+    return "none" if draw < course.one_frame_share + course.no_frame_share else "all"
+
+
+def _loss(
+    scorer: OneVision, lessons: Sequence[Lesson], showing: str, rng: np.random.Generator, talks: int
+) -> torch.Tensor:
+    """Mean cross-entropy of the answers' tokens."""
+    features = scorer.encode(torch.cat([PIXEL.normalise(item.frames_THWC) for item in lessons]))
+    sizes = [len(item.frames_THWC) for item in lessons]
+    contexts = [_shown(item, showing, rng) for item in lessons]
+    branches = [
+        [scorer.branch(c.question, c.answer, end=True) for c in _talks(item, context, rng, talks)]
+        for item, context in zip(lessons, contexts, strict=True)
+    ]
+    packed = pack([scorer.prefix(c, features.shape[1]) for c in contexts], branches, scorer.tokenizer.pad_token_id)
+    visual = [scorer.visual(f, c) for f, c in zip(features.split(sizes), contexts, strict=True)]
+    return torch.nn.functional.cross_entropy(scorer.target_logits(packed, scorer.embed(packed, visual)), packed.target_id)
+
+
+def _shown(item: Lesson, showing: str, rng: np.random.Generator) -> Shown:
+    every = tuple(range(item.scene.n_frames))
+    index = {"all": every, "one": (int(rng.choice(every)),), "none": ()}[showing]
+    return Shown(index, header([i + 1 for i in index], item.times))
+
+
+def _talks(item: Lesson, context: Shown, rng: np.random.Generator, count: int) -> list[Conversation]:
+    """Some of the film's conversations; where one frame is shown, also what it shows."""
+    if item.scene.n_frames == 1:  # image stage: who is where, and nothing longer
+        return [c for c in item.conversations if c.kind in ("shown", "static")]
+    said = [item.conversations[i] for i in rng.permutation(len(item.conversations))]
+    if len(context.index) == 1:
+        said.insert(0, shown(item.scene, context.index[0] + 1))
+    long = [c for c in said if len(c.question) + len(c.answer) > LONG]
+    short = [c for c in said if len(c.question) + len(c.answer) <= LONG]
+    return [*long[:1], *short[: count - 1]]
+
+
+def _optimizers(
+    model: torch.nn.Module, course: Course, steps: int
+) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
+    """Muon for hidden matrices, AdamW for the rest; warm-up 50 steps, flat, linear decay over the last 40 %."""
+    matrices, others = [], []
+    for key, weight in model.named_parameters():
+        hidden = weight.ndim == 2 and "embed" not in key and "lm_head" not in key
+        (matrices if hidden else others).append(weight)
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.Muon(matrices, lr=course.lr_matrix, weight_decay=0.0),
+        torch.optim.AdamW(others, lr=course.lr_other, weight_decay=0.0, betas=(0.9, 0.98)),
+    ]
+
+    def rate(step: int) -> float:
+        return min((step + 1) / 50, 1.0, (steps - step) / (0.4 * steps))
+
+    return optimizers, [torch.optim.lr_scheduler.LambdaLR(o, rate) for o in optimizers]

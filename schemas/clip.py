@@ -1,0 +1,141 @@
+"""Rows of one clip, a type per thing learned about it: cut, decoded, detected, tracked, described, captioned."""
+
+from dataclasses import dataclass
+
+from schemas.row import Record, Row
+from schemas.video import QA
+
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the upright frame, half-open
+Affine = tuple[float, float, float, float, float, float]  # a, b, tx, c, d, ty: (x, y) -> (ax + by + tx, cx + dy + ty)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip(Row):
+    """A span of one shot."""
+
+    video_id: str
+    uri: str
+    location: str
+    clip_id: str  # video_id[:16], shot and part: "0f3a...-s003-p01"
+    shot_index: int
+    start_tick: int  # half-open: start <= t < end
+    end_tick: int
+    time_base_num: int
+    time_base_den: int
+    width_px: int
+    height_px: int
+    rotation_deg: int
+    is_whole_video: bool  # the only clip of its video, from first frame to last
+    camera: str  # "static" | "moving" | "unknown"
+    camera_speed: float | None  # median over the clip, frame diagonals a second
+    luminance: float  # mean, 0..1
+    blur: float  # mean variance of the Laplacian of the grey scan frame, 0..255 scale
+    motion: float  # mean absolute change between scan frames, 0..1
+    frame_hash: str  # 64-bit perceptual hash of the middle scan frame, hex
+    caption_given: str | None
+    qa_given: tuple[QA, ...]
+
+    @property
+    def key(self) -> str:
+        return self.clip_id
+
+    @property
+    def source_uri(self) -> str:
+        return self.uri
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedClip(Clip):
+    """Which frames are looked at, and that they could be decoded."""
+
+    track_tick: tuple[int, ...]  # presentation times of the tracking frames
+    plan_index: tuple[int, ...]  # the planned frames: indices into track_tick, ascending
+    store_width_px: int  # size in which the frame store holds the frames
+    store_height_px: int
+
+    @property
+    def plan_tick(self) -> tuple[int, ...]:
+        return tuple(self.track_tick[i] for i in self.plan_index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection(Record):
+    frame: int  # index into track_tick
+    box_xyxy_px: Box
+    label: str  # the expert's class, "" where it has none
+    score: float  # 0..1
+    rgb: tuple[float, ...]  # median colour of the subject's pixels, 0..255
+    fill: float  # subject pixels over box pixels, 0..1
+    outline: float  # 4 pi area / perimeter^2 of the outline, 0..1: circle 1, square .79, triangle .60; 0 unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectedClip(DecodedClip):
+    detections: tuple[Detection, ...]  # by frame
+    camera_path: tuple[Affine, ...]  # one for each tracking frame: its pixels -> those of tracking frame 0
+    detector: str  # id and version of the expert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track(Record):
+    """One subject inside one shot."""
+
+    track_id: int  # 1-based, in order of first appearance
+    label: str
+    observations: tuple[Detection, ...]  # at most one a frame, ascending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackedClip(DetectedClip):
+    tracks: tuple[Track, ...]
+    tracker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment(Record):
+    """A subject at one tracking frame."""
+
+    tick: int
+    box_xyxy_px: Box
+    location: str  # "left", "top right", "centre", ...
+    action: str  # "moving right", "still", ...
+    action_risk: float  # 0..1: how near the motion is to another word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectory(Record):
+    """A subject's attribute trajectory (paper, Eq. 7 and 8): identity, appearance, location, action over time."""
+
+    track_id: int
+    name: str  # "circle", "car", "object"
+    appearance: str  # "small red"
+    frame_width_px: int
+    frame_height_px: int
+    risk: float  # 0..1: share of the frames between first and last at which it was not observed
+    moments: tuple[Moment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Record):
+    kind: str  # "enters" | "leaves" | "appears" | "disappears"
+    track_id: int
+    tick: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribedClip(TrackedClip):
+    trajectories: tuple[Trajectory, ...]
+    events: tuple[Event, ...]
+    describer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caption(Record):
+    kind: str  # "global" | "timeline" | "given"
+    text: str
+    describer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionedClip(DescribedClip):
+    captions: tuple[Caption, ...]

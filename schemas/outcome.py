@@ -1,0 +1,53 @@
+"""What happened to a row that did not come through."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from schemas.row import Record
+
+
+class Reason(StrEnum):
+    """Why a stage declined a row on purpose. Extend here, nowhere else."""
+
+    NO_VIDEO_STREAM = "no_video_stream"
+    TOO_FEW_FRAMES = "too_few_frames"
+    DUPLICATE_FILE = "duplicate_file"
+    TOO_SHORT = "too_short"
+    NO_SHOT = "no_shot"
+    CAMERA_MOVES = "camera_moves"
+    NO_SUBJECT = "no_subject"
+    NOTHING_TO_SAY = "nothing_to_say"
+    TOO_LONG = "too_long"
+    NOT_FINITE = "not_finite"
+    OVER_BUDGET = "over_budget"
+    LABEL_RISK = "label_risk"
+    HACKABLE = "hackable"
+    TEXT_SPANS_SHOTS = "text_spans_shots"
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A decision: the row is well-formed and we do not want it."""
+
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An accident: the row could not be processed. Only the worker makes these."""
+
+    error: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Record):
+    """One line of failures/*.parquet: exactly these columns (DESIGN section 6)."""
+
+    key: str
+    uri: str
+    stage: str
+    kind: str  # "skip" | "failure"
+    reason: str  # a Reason, or the error's class
+    detail: str

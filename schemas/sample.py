@@ -1,0 +1,160 @@
+"""Samples, their scores, and the tables that are published (DESIGN section 6)."""
+
+from dataclasses import dataclass
+
+from schemas.clip import Caption, CaptionedClip, Event, Trajectory
+from schemas.row import Float32, Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message(Record):
+    role: str  # "user" | "assistant"
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextScore(Record):
+    """Log-probabilities of the target's tokens in one context."""
+
+    context: str  # "video" | "frame" | "text" | "shuffled" | "reversed"
+    frame: int | None  # 0-based index in the plan where context is "frame"; which shuffle where "shuffled"
+    token_logprob: tuple[Float32, ...]  # nats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetScore(Record):
+    """Everything DESIGN section 4 says about one target; sums over the target's tokens, in nats."""
+
+    target_id: str  # sample_id, or "{clip_id}/caption/{kind}"
+    token_id: tuple[int, ...]
+    contexts: tuple[ContextScore, ...]
+    nll_video: float  # L(y|V)
+    nll_text: float  # L(y|no video)
+    curve: tuple[float, ...]  # L(y|f_t) - L(y|V), by planned frame
+    tpl: float  # mean of the curve
+    tpl_key: float  # minimum of the curve
+    tpl_random: float  # the paper's estimator: one frame drawn by the row's key
+    text_gain: float
+    static_gain: float
+    order_gain: float | None  # null where order was not measured
+    reverse_gain: float | None
+    hackability: float | None  # 0..1; null where text_gain is under its floor
+    flags: tuple[str, ...]  # "ungrounded" | "frame_misleads" | "frame_beats_video"
+    verdict: str  # "ungrounded" | "one-frame" | "temporal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorerCard(Record):
+    """What every score names about its scorer."""
+
+    scorer: str  # id @ revision
+    dtype: str
+    engine: str
+    prompt_hash: str
+    n_frames: int
+    scorer_domain: str  # "in" | "out": whether this clip looks like what the scorer was trained on
+    skill: str  # JSON: the scorer's measured skill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredClip(CaptionedClip):
+    caption_scores: tuple[TargetScore, ...]
+    scorer: ScorerCard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample(Record):
+    """A conversation and the program that its answer follows from."""
+
+    sample_id: str
+    group_id: str  # matched pairs share it
+    family: str  # "record" | "trajectory" | "when" | "where" | "direction" | "absent" | "timeline" | "caption" | "given"
+    direction: str  # what is asked -> what is answered: "spatial->record", "identity->trajectory", ...
+    answer_type: str  # "text" | "choice" | "box" | "interval"
+    messages: tuple[Message, ...]
+    program: str  # JSON, see stages/algorithms/compose.py
+    evidence: str  # JSON: {"tracks": [ids], "frames": [1-based plan indices]}
+    reward: str  # JSON: {"kind": "exact" | "iou" | "interval_iou" | "choice", "value": ...}
+    risk: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop(Record):
+    """A text or a sample that a clip had and that is not published, with the reason."""
+
+    key: str
+    stage: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposedClip(ScoredClip):
+    samples: tuple[Sample, ...]
+    drops: tuple[Drop, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredClip(ComposedClip):
+    """Composed, and its samples scored: one score or none (over budget) a sample."""
+
+    sample_scores: tuple[TargetScore, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectedClip(MeasuredClip):
+    selected: tuple[str, ...]  # sample ids that are published; the others have a Drop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedSample(Record):
+    """One row of data/*.parquet: exactly these columns."""
+
+    sample_id: str
+    video_id: str
+    clip_id: str
+    group_id: str
+    uri: str
+    start_tick: int
+    end_tick: int
+    time_base_num: int
+    time_base_den: int
+    frame_tick: tuple[int, ...]
+    family: str
+    direction: str
+    answer_type: str
+    messages: tuple[Message, ...]
+    program: str
+    evidence: str
+    reward: str
+    tpl: float | None  # null where the sample was over the scoring budget
+    tpl_key: float | None
+    hackability: float | None
+    verdict: str | None
+    risk: float
+    scorer: str
+    scorer_domain: str
+    describer: str
+    split: str  # "train" | "validation", by video
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedClip(Record):
+    """One row of clips/*.parquet."""
+
+    clip_id: str
+    tracks: tuple[Trajectory, ...]
+    events: tuple[Event, ...]
+    captions: tuple[Caption, ...]
+    caption_scores: tuple[TargetScore, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedScore(Record):
+    """One row of scores/*.parquet: one target in one context, token by token."""
+
+    sample_id: str  # or the caption's target id
+    context: str
+    frame: int | None
+    token_id: tuple[int, ...]
+    token_logprob: tuple[Float32, ...]

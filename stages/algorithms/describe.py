@@ -1,0 +1,204 @@
+"""Words for what a track does: colour, size, shape, place, motion, entering and leaving. Geometry only, no model.
+
+Each word comes with a risk, 0..1: 0 where the measurement is far from the next word, 1 where it sits on the border.
+The borders and the margins are in the constants below; `risk` is what the select stage abstains on.
+"""
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import atan2, degrees, hypot
+from statistics import median
+
+from schemas.clip import Affine, Box, Detection, Event, Moment, Track, Trajectory
+
+COLUMNS = ("left", "centre", "right")
+ROWS = ("top", "centre", "bottom")
+COMPASS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")  # by 45 degrees, y down
+STILL = "still"
+SHAPES = ("circle", "square", "triangle")
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white", "grey", "black")
+SIZES = ("small", "large")
+
+PLACE_MARGIN = 0.02  # of the frame side: twice the box error of a good track
+SPEED_BORDER = 0.035  # frame diagonals a second: a slow walk across a campus view is 0.04
+SPEED_MARGIN = 1.5  # a speed that is this factor from the border is safe
+ANGLE_MARGIN = 8.0  # degrees
+LARGE_AREA = 0.03  # of the frame
+WINDOW_S = 0.25  # motion at a moment is measured over this long before and after
+MIN_PHASE_S = 0.3  # a shorter change of motion is jitter
+EDGE = 0.02  # of the frame side: a box this near the border touches it
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What positions are relative to."""
+
+    width_px: int
+    height_px: int
+    tick_s: float  # seconds a tick
+
+    @property
+    def diagonal_px(self) -> float:
+        return hypot(self.width_px, self.height_px)
+
+
+def place(box: Box, width_px: int, height_px: int) -> str:
+    """The ninth of the frame in which the box's centre lies: "top left", "centre", "right", ..."""
+    x, y = _centre(box)
+    column, row = COLUMNS[_third(x / width_px)], ROWS[_third(y / height_px)]
+    if row == "centre":
+        return column
+    return row if column == "centre" else f"{row} {column}"
+
+
+def place_risk(box: Box, width_px: int, height_px: int) -> float:
+    """How near the centre is to another ninth: 1 on the border, 0 from PLACE_MARGIN on."""
+    x, y = _centre(box)
+    margin = min(abs(v - border) for v in (x / width_px, y / height_px) for border in (1 / 3, 2 / 3))
+    return max(0.0, 1.0 - margin / PLACE_MARGIN)
+
+
+def heading(dx: float, dy: float) -> str:
+    """The compass word of a displacement, y down."""
+    return COMPASS[round(degrees(atan2(dy, dx)) / 45.0) % 8]
+
+
+def motion_word(dx: float, dy: float, seconds: float, diagonal_px: float) -> tuple[str, float]:
+    """("still" or a compass word, risk) of a displacement in pixels over a time."""
+    speed = hypot(dx, dy) / diagonal_px / seconds
+    ratio = max(speed, 1e-9) / SPEED_BORDER
+    speed_risk = max(0.0, 1.0 - (max(ratio, 1 / ratio) - 1.0) / (SPEED_MARGIN - 1.0))
+    if speed < SPEED_BORDER:
+        return STILL, speed_risk
+    angle = degrees(atan2(dy, dx))
+    to_border = 22.5 - abs((angle + 22.5) % 45.0 - 22.5)
+    return heading(dx, dy), max(speed_risk, 1.0 - to_border / ANGLE_MARGIN, 0.0)
+
+
+def colour_word(rgb: Sequence[float]) -> str:
+    """One of COLOURS for a colour of 0..255 a channel."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*(c / 255.0 for c in rgb[:3]))
+    if value < 0.22:
+        return "black"
+    if saturation < 0.22:
+        return "white" if value > 0.78 else "grey"
+    for border, word in ((14, "red"), (40, "orange"), (70, "yellow"), (170, "green"), (262, "blue"), (320, "purple"), (345, "pink")):
+        if hue * 360.0 < border:
+            return word
+    return "red"
+
+
+def shape_word(observations: Sequence[Detection], width_px: int, height_px: int) -> str:
+    """A shape's name where fill, outline and aspect agree over the whole track, else "object"."""
+    whole = [o for o in observations if not _touches(o.box_xyxy_px, width_px, height_px)]
+    if not whole:
+        return "object"
+    fill, outline = median(o.fill for o in whole), median(o.outline for o in whole)
+    aspect = median((o.box_xyxy_px[2] - o.box_xyxy_px[0]) / (o.box_xyxy_px[3] - o.box_xyxy_px[1]) for o in whole)
+    steady = median(abs(o.fill - fill) for o in whole) < 0.04
+    if not steady or not 0.8 < aspect < 1.25:
+        return "object"
+    if fill > 0.9 and 0.7 < outline < 0.86:
+        return "square"
+    if 0.7 < fill < 0.86 and outline > 0.8:
+        return "circle"
+    if 0.42 < fill < 0.62 and 0.48 < outline < 0.72:
+        return "triangle"
+    return "object"
+
+
+def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Affine], frame: Frame) -> Trajectory:
+    """The attribute trajectory of a track: one moment for each frame at which it was observed."""
+    seen = track.observations
+    area = median((b[2] - b[0]) * (b[3] - b[1]) for b in (o.box_xyxy_px for o in seen)) / (frame.width_px * frame.height_px)
+    rgb = [median(o.rgb[c] for o in seen) for c in range(3)]
+    points = [_compensated(o.box_xyxy_px, camera_path[o.frame]) for o in seen]
+    times = [track_tick[o.frame] * frame.tick_s for o in seen]
+    words = [_motion_at(k, points, times, frame) for k in range(len(seen))]
+    return Trajectory(
+        track_id=track.track_id,
+        name=track.label or shape_word(seen, frame.width_px, frame.height_px),
+        appearance=f"{SIZES[area >= LARGE_AREA]} {colour_word(rgb)}",
+        frame_width_px=frame.width_px,
+        frame_height_px=frame.height_px,
+        risk=1.0 - len(seen) / (seen[-1].frame - seen[0].frame + 1),
+        moments=tuple(
+            Moment(
+                tick=track_tick[o.frame],
+                box_xyxy_px=o.box_xyxy_px,
+                location=place(o.box_xyxy_px, frame.width_px, frame.height_px),
+                action=_phrase(word),
+                action_risk=risk,
+            )
+            for o, (word, risk) in zip(seen, words, strict=True)
+        ),
+    )
+
+
+def events(path: Trajectory, track_tick: Sequence[int]) -> tuple[Event, ...]:
+    """Entering and appearing, leaving and disappearing, where they happen inside the clip."""
+    found: list[Event] = []
+    first, last = path.moments[0], path.moments[-1]
+    # Two grid steps: the tracker needs two frames to confirm a subject.
+    if first.tick > track_tick[min(2, len(track_tick) - 1)]:
+        found.append(Event(kind="enters" if _at_edge(path, first) else "appears", track_id=path.track_id, tick=first.tick))
+    if last.tick < track_tick[max(0, len(track_tick) - 3)]:
+        found.append(Event(kind="leaves" if _at_edge(path, last) else "disappears", track_id=path.track_id, tick=last.tick))
+    return tuple(found)
+
+
+def phases(path: Trajectory, tick_s: float) -> tuple[str, ...]:
+    """The motions of a subject in order, each lasting at least MIN_PHASE_S: ("right", "still")."""
+    runs: list[list[Moment]] = []
+    for moment in path.moments:
+        if runs and runs[-1][-1].action == moment.action:
+            runs[-1].append(moment)
+        else:
+            runs.append([moment])
+    step_s = (path.moments[-1].tick - path.moments[0].tick) * tick_s / max(1, len(path.moments) - 1)
+    words: list[str] = []
+    for run in runs:
+        long_enough = (run[-1].tick - run[0].tick) * tick_s + step_s >= MIN_PHASE_S
+        if long_enough and (not words or words[-1] != run[0].action):
+            words.append(run[0].action)
+    return tuple(word.removeprefix("moving ") for word in words)
+
+
+def _motion_at(k: int, points: Sequence[tuple[float, float]], times: Sequence[float], frame: Frame) -> tuple[str, float]:
+    """Motion around observation k, by the displacement inside +- WINDOW_S of it."""
+    near = [i for i, t in enumerate(times) if abs(t - times[k]) <= WINDOW_S + 1e-6]
+    if len(near) < 2:
+        near = sorted({max(0, k - 1), k, min(len(times) - 1, k + 1)})
+    if len(near) < 2:
+        return STILL, 1.0
+    (x0, y0), (x1, y1) = points[near[0]], points[near[-1]]
+    return motion_word(x1 - x0, y1 - y0, times[near[-1]] - times[near[0]], frame.diagonal_px)
+
+
+def _phrase(word: str) -> str:
+    return word if word == STILL else f"moving {word}"
+
+
+def _third(fraction: float) -> int:
+    return min(2, max(0, int(fraction * 3)))
+
+
+def _centre(box: Box) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def _compensated(box: Box, to_first: Affine) -> tuple[float, float]:
+    """The box's centre in the pixels of the clip's first frame, so that the camera's own motion is taken out."""
+    x, y = _centre(box)
+    a, b, tx, c, d, ty = to_first
+    return a * x + b * y + tx, c * x + d * y + ty
+
+
+def _touches(box: Box, width_px: int, height_px: int) -> bool:
+    x, y = EDGE * width_px, EDGE * height_px
+    return box[0] <= x or box[1] <= y or box[2] >= width_px - x or box[3] >= height_px - y
+
+
+def _at_edge(path: Trajectory, moment: Moment) -> bool:
+    return _touches(moment.box_xyxy_px, path.frame_width_px, path.frame_height_px)

@@ -1,0 +1,134 @@
+"""What questions are asked about: the tracks of a clip at its planned frames. Verify rebuilds it from the shards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from schemas.clip import Box, Event, Moment, Trajectory
+from schemas.time import seconds
+from stages.algorithms.describe import phases
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Frames are named by their 1-based index in the plan, as in the paper; times run from the clip's start."""
+
+    frame_tick: tuple[int, ...]
+    start_tick: int
+    time_base_num: int
+    time_base_den: int
+    tracks: tuple[Trajectory, ...]
+    events: tuple[Event, ...]
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.frame_tick)
+
+    def time(self, frame: int) -> str:
+        """The time of a planned frame as text: "0.35 s"."""
+        return f"{seconds(self.frame_tick[frame - 1] - self.start_tick, self.time_base_num, self.time_base_den):.2f} s"
+
+    def track(self, track_id: int) -> Trajectory:
+        (found,) = [t for t in self.tracks if t.track_id == track_id]
+        return found
+
+    def at(self, track: Trajectory, frame: int) -> Moment | None:
+        """What the subject does at a planned frame, or None where it was not observed."""
+        tick = self.frame_tick[frame - 1]
+        return next((m for m in track.moments if m.tick == tick), None)
+
+    def seen(self, track: Trajectory) -> dict[int, Moment]:
+        """The planned frames at which the subject was observed, ascending."""
+        by_tick = {m.tick: m for m in track.moments}
+        return {k: by_tick[t] for k, t in enumerate(self.frame_tick, start=1) if t in by_tick}
+
+    def event(self, track: Trajectory, kinds: tuple[str, str]) -> str | None:
+        """Which of two kinds of event happens to the subject, if one does."""
+        return next((e.kind for e in self.events if e.track_id == track.track_id and e.kind in kinds), None)
+
+    def phases(self, track: Trajectory) -> tuple[str, ...]:
+        return phases(track, self.time_base_num / self.time_base_den)
+
+
+def name(track: Trajectory) -> str:
+    """ "small red circle" """
+    return f"{track.appearance} {track.name}"
+
+
+def box_text(box: Box, width_px: int, height_px: int) -> str:
+    """The paper's box: integers 0..1000 of the upright frame, per axis, unpadded (DESIGN section 5)."""
+    sides = (width_px, height_px, width_px, height_px)
+    values = (min(1000, max(0, round(1000 * v / side))) for v, side in zip(box, sides, strict=True))
+    return "[" + ",".join(map(str, values)) + "]"
+
+
+def coordinates(track: Trajectory, moment: Moment) -> str:
+    return box_text(moment.box_xyxy_px, track.frame_width_px, track.frame_height_px)
+
+
+def track_text(scene: Scene, track: Trajectory, *, named: bool = True) -> str:
+    """The paper's track: "Track1: small red circle<id1>frame1:[x1,y1,x2,y2];frame2:[...]</id1>"."""
+    boxes = ";".join(f"frame{k}:{coordinates(track, m)}" for k, m in scene.seen(track).items())
+    i = track.track_id
+    return f"Track{i}: {name(track) if named else ''}<id{i}>{boxes}</id{i}>"
+
+
+def span_text(scene: Scene, first: int, last: int) -> str:
+    """ "frame1 to frame3, 0.10 s to 0.50 s", ends included"""
+    return f"frame{first} to frame{last}, {scene.time(first)} to {scene.time(last)}"
+
+
+def in_place(location: str) -> str:
+    """ "on the left", "at the top", "in the top left" """
+    preposition = {"left": "on", "right": "on", "top": "at", "bottom": "at"}.get(location, "in")
+    return f"{preposition} the {location}"
+
+
+def global_caption(scene: Scene) -> str:
+    """One sentence over all subjects: who enters, moves how, from where to where, leaves."""
+    return ", and ".join(_clause(scene, track) for track in scene.tracks) + "."
+
+
+def timeline(scene: Scene) -> str:
+    """The clip in order: for each run of planned frames without a change, where each subject is."""
+    states: list[tuple[int, int, tuple[str, ...]]] = []
+    for frame in range(1, scene.n_frames + 1):
+        here = [(t, scene.at(t, frame)) for t in scene.tracks]
+        state = tuple(f"{name(t)} {in_place(m.location)}" for t, m in here if m)
+        if states and states[-1][2] == state:
+            states[-1] = (states[-1][0], frame, state)
+        else:
+            states.append((frame, frame, state))
+    return " ".join(f"{_frames(a, b)}: {', '.join(state) or 'nothing'}." for a, b, state in states)
+
+
+def runs(frames: Sequence[int]) -> list[tuple[int, int]]:
+    """Maximal runs of consecutive integers: [1, 2, 3, 6] -> [(1, 3), (6, 6)]."""
+    found: list[tuple[int, int]] = []
+    for k in frames:
+        if found and found[-1][1] == k - 1:
+            found[-1] = (found[-1][0], k)
+        else:
+            found.append((k, k))
+    return found
+
+
+def _clause(scene: Scene, track: Trajectory) -> str:
+    steps = scene.phases(track)
+    first, last = track.moments[0].location, track.moments[-1].location
+    if all(s == "still" for s in steps):
+        said = f"stays still {in_place(last)}"
+    elif steps[0] == "still":
+        said = f"waits, then moves {', then '.join(_stop(s) for s in steps[1:])} from the {first} to the {last}"
+    else:
+        said = f"moves {', then '.join(_stop(s) for s in steps)} from the {first} to the {last}"
+    start = scene.event(track, ("enters", "appears"))
+    end = scene.event(track, ("leaves", "disappears"))
+    return f"a {name(track)} {f'{start} and ' if start else ''}{said}{f', then {end}' if end else ''}"
+
+
+def _stop(word: str) -> str:
+    return "stops" if word == "still" else word
+
+
+def _frames(first: int, last: int) -> str:
+    return f"frame{first}" if first == last else f"frame{first} to frame{last}"
