@@ -1,5 +1,6 @@
 """Trains the embedded scorer and writes its checkpoint: `python jobs/train_embedded_scorer.py --out DIR`."""
 
+import json
 import time
 from itertools import islice
 from pathlib import Path
@@ -10,9 +11,13 @@ import torch
 import typer
 
 from pipeline.train.embedded_scorer import Course, train
+from pipeline.train.examine import examine
 from pipeline.train.lessons import Lesson, lesson
 from pipeline.train.vocabulary import train_tokenizer
 from stages.algorithms.prompt import header
+from stages.models.onevision import OneVision
+
+HELD_OUT_FILMS = 256
 
 
 def main(
@@ -36,6 +41,8 @@ def main(
 
     scorer = train(course, tokenizer, log)
     scorer.save(out)
+    card = examine(OneVision.load(str(out)), films=HELD_OUT_FILMS, folder=out)
+    print(json.dumps(card["skill"]))
     print(f"checkpoint={out} cpu_s={time.process_time() - start:.0f}")
 
 

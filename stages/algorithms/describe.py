@@ -149,7 +149,7 @@ def events(path: Trajectory, track_tick: Sequence[int]) -> tuple[Event, ...]:
 
 
 def phases(path: Trajectory, tick_s: float) -> tuple[str, ...]:
-    """The motions of a subject in order, each lasting at least MIN_PHASE_S: ("right", "still")."""
+    """The motions of a subject in order, without jitter and blends: ("right", "still"); empty where all is jitter."""
     runs: list[list[Moment]] = []
     for moment in path.moments:
         if runs and runs[-1][-1].action == moment.action:
@@ -158,8 +158,11 @@ def phases(path: Trajectory, tick_s: float) -> tuple[str, ...]:
             runs.append([moment])
     step_s = (path.moments[-1].tick - path.moments[0].tick) * tick_s / max(1, len(path.moments) - 1)
     words: list[str] = []
-    for run in runs:
-        long_enough = (run[-1].tick - run[0].tick) * tick_s + step_s >= MIN_PHASE_S
+    for i, run in enumerate(runs):
+        # Between two motions the window sees both, for its whole width: "up left, then left, then down left".
+        inside = 0 < i < len(runs) - 1
+        least_s = max(MIN_PHASE_S, 2 * WINDOW_S + step_s) if inside else MIN_PHASE_S
+        long_enough = (run[-1].tick - run[0].tick) * tick_s + step_s >= least_s - 1e-9
         if long_enough and (not words or words[-1] != run[0].action):
             words.append(run[0].action)
     return tuple(word.removeprefix("moving ") for word in words)

@@ -49,6 +49,12 @@ class Scene:
         return phases(track, self.time_base_num / self.time_base_den)
 
 
+def visible(tracks: Sequence[Trajectory], plan_tick: Sequence[int]) -> tuple[Trajectory, ...]:
+    """The subjects that at least one planned frame shows: the others cannot be asked about."""
+    plan = set(plan_tick)
+    return tuple(t for t in tracks if any(m.tick in plan for m in t.moments))
+
+
 def name(track: Trajectory) -> str:
     """ "small red circle" """
     return f"{track.appearance} {track.name}"
@@ -115,7 +121,9 @@ def runs(frames: Sequence[int]) -> list[tuple[int, int]]:
 def _clause(scene: Scene, track: Trajectory) -> str:
     steps = scene.phases(track)
     first, last = track.moments[0].location, track.moments[-1].location
-    if all(s == "still" for s in steps):
+    if not steps:
+        said = f"moves about {in_place(last)}"
+    elif all(s == "still" for s in steps):
         said = f"stays still {in_place(last)}"
     elif steps[0] == "still":
         said = f"waits, then moves {', then '.join(_stop(s) for s in steps[1:])} from the {first} to the {last}"

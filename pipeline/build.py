@@ -1,0 +1,129 @@
+"""A whole build: probe all sources, drop copies, run the plan over the rest, commit video by video, seal."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.collect import Finished, finished
+from pipeline.funnel import Funnel
+from pipeline.ledger import Ledger
+from pipeline.plan import Plan
+from schemas.outcome import Outcome, Reason
+from schemas.video import Source, Video
+
+Runner = Callable[[Plan[Any]], Iterator[pa.Table]]
+Progress = Callable[[str, int, int], None]  # phase, videos done, videos in all
+
+
+class NotOurs(ValueError):
+    """The output folder holds something that is not a build."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A build of which every video is committed; `read` gives them in the order of their ids."""
+
+    ledger: Ledger
+    video_ids: tuple[str, ...]
+    early: tuple[Finished, ...]  # sources that never became a video, in the order of their uris
+    copies: tuple[Outcome, ...]
+
+    def read(self) -> Iterator[tuple[str, Finished]]:
+        for video_id in self.video_ids:
+            yield video_id, self.ledger.read(video_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """Two plans over the same sources: `probe` names the videos, `process` does the work on those that are not done."""
+
+    probe: Callable[[list[Source]], Plan[Video]]
+    process: Callable[[list[Video]], Plan[Any]]
+    work_dir: Path
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What the build means, as "Stage.parameter = value"."""
+        return (*self.probe([]).describe_parameters(), *self.process([]).describe_parameters())
+
+    @property
+    def fingerprint(self) -> str:
+        both = f"{self.probe([]).fingerprint}/{self.process([]).fingerprint}"
+        return hashlib.sha256(both.encode()).hexdigest()[:12]
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.work_dir, self.fingerprint, self.lines)
+
+    def run(self, ledger: Ledger, sources: Sequence[Source], runner: Runner, progress: Progress) -> Built:
+        """Brings every source to an end. Videos that are committed are left alone, unless something in them failed."""
+        probed = self._probe(sources, runner, progress)
+        videos, copies = _without_copies([v for f in probed for v in Video.from_arrow(f.rows)])
+        done = {video_id for video_id in ledger.done() if not _failed(ledger.read(video_id))}
+        todo = [v for v in videos if v.video_id not in done]
+        by_uri = {v.uri: v.video_id for v in todo}
+        progress("build", len(videos) - len(todo), len(videos))
+        plan = self.process(todo)
+        for count, video in enumerate(finished(plan, runner(plan)), start=len(videos) - len(todo) + 1):
+            ledger.commit(by_uri[video.source_uri], video)
+            progress("build", count, len(videos))
+        return Built(
+            ledger=ledger,
+            video_ids=tuple(sorted(v.video_id for v in videos)),
+            early=tuple(sorted(probed, key=lambda f: f.source_uri)),
+            copies=tuple(copies),
+        )
+
+    def _probe(self, sources: Sequence[Source], runner: Runner, progress: Progress) -> list[Finished]:
+        found: list[Finished] = []
+        progress("probe", 0, len(sources))
+        plan = self.probe(list(sources))
+        for source in finished(plan, runner(plan)):
+            found.append(source)
+            progress("probe", len(found), len(sources))
+        return found
+
+
+def check_folder(out: Path) -> None:
+    """Raises NotOurs where the folder holds other things than a build: nothing of anybody's is overwritten."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise NotOurs(f"{out} is a file; choose another --out")
+    ours = (out / "_work" / "plan.json").exists() or (out / "manifest.json").exists()
+    held = [p.name for p in out.iterdir() if p.name != "_work"]
+    if held and not ours:
+        raise NotOurs(f"{out} holds {', '.join(sorted(held)[:3])} and is no build; choose another --out or empty it")
+
+
+def _failed(video: Finished) -> bool:
+    return any(outcome.kind == "failure" for outcome in video.outcomes)
+
+
+def _without_copies(videos: Sequence[Video]) -> tuple[list[Video], list[Outcome]]:
+    """One video for each content, the first by uri; the others end as Skip(duplicate_file)."""
+    first: dict[str, Video] = {}
+    copies: list[Outcome] = []
+    for video in sorted(videos, key=lambda v: v.uri):
+        original = first.setdefault(video.video_id, video)
+        if original is not video:
+            detail = f"same bytes as {original.uri}"
+            copies.append(
+                Outcome(key=video.video_id, uri=video.uri, stage="ProbeVideo", kind="skip",
+                        reason=Reason.DUPLICATE_FILE, detail=detail)
+            )  # fmt: skip
+    return list(first.values()), copies
+
+
+def funnel_of(built: Built) -> Funnel:
+    """The whole funnel: what probing and processing did, over all runs that it took."""
+    total = Funnel()
+    for source in built.early:
+        total = total.merge(source.funnel)
+    for _, video in built.read():
+        total = total.merge(video.funnel)
+    return total

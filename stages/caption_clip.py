@@ -1,0 +1,47 @@
+"""Write the clip's captions: the sentence over all subjects, the dense timeline, and the text that came with the video."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from schemas.clip import Caption, CaptionedClip, DescribedClip
+from schemas.outcome import Reason, Skip
+from stages.algorithms.scene import Scene, global_caption, timeline, visible
+from stages.base import Resources, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionClip(Stage[DescribedClip, CaptionedClip, None]):
+    """Captions from tracks; a given caption is taken where the clip is the whole video."""
+
+    version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources(cpus=0.25, batch_rows=8)
+
+    def process(self, _: None, clips: Sequence[DescribedClip], /) -> list[CaptionedClip | Skip]:
+        return [_captioned(clip) for clip in clips]
+
+
+def scene_of(clip: DescribedClip) -> Scene:
+    """What the composer may know of a clip: the subjects that its planned frames show."""
+    return Scene(
+        frame_tick=clip.plan_tick,
+        start_tick=clip.start_tick,
+        time_base_num=clip.time_base_num,
+        time_base_den=clip.time_base_den,
+        tracks=visible(clip.trajectories, clip.plan_tick),
+        events=clip.events,
+    )
+
+
+def _captioned(clip: DescribedClip) -> CaptionedClip | Skip:
+    scene = scene_of(clip)
+    if not scene.tracks:
+        return Skip(Reason.NOTHING_TO_SAY, f"{len(clip.trajectories)} tracks, none at a planned frame")
+    text = global_caption(scene)
+    captions = [
+        Caption(kind="global", text=text[0].upper() + text[1:], describer=clip.describer),
+        Caption(kind="timeline", text=timeline(scene), describer=clip.describer),
+    ]
+    if clip.caption_given and clip.is_whole_video:
+        captions.append(Caption(kind="given", text=clip.caption_given, describer="manifest"))
+    return clip.extend(CaptionedClip, captions=tuple(captions))

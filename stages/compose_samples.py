@@ -1,0 +1,73 @@
+"""Ask about a clip's subjects in both directions, and answer from the tracks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from schemas.outcome import Reason, Skip
+from schemas.sample import ComposedClip, Drop, Message, Sample, ScoredClip
+from stages.algorithms.compose import compose, to_json
+from stages.base import Resources, Stage
+from stages.caption_clip import scene_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComposeSamples(Stage[ScoredClip, ComposedClip, None]):
+    """Adds samples: the composer's, and the questions that came with the video where the clip is the whole of it."""
+
+    seed: int = 0
+    caption_share: float = 0.3  # of the record questions, which also ask what happens
+    max_risk: float = 0.75  # label risk above which we abstain
+
+    version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources(cpus=0.25, batch_rows=8)
+
+    def process(self, _: None, clips: Sequence[ScoredClip], /) -> list[ComposedClip | Skip]:
+        return [self._composed(clip) for clip in clips]
+
+    def _composed(self, clip: ScoredClip) -> ComposedClip | Skip:
+        curve = next((s.curve for s in clip.caption_scores if s.target_id.endswith("/global")), None)
+        samples = compose(
+            scene_of(clip), clip_id=clip.clip_id, seed=self.seed, caption_share=self.caption_share, curve=curve
+        )
+        given, drops = _given(clip)
+        sure = [s for s in samples if s.risk <= self.max_risk]
+        if not sure and not given:
+            why = f"{len(clip.trajectories)} tracks, {len(samples)} questions with one answer, none under label risk {self.max_risk:g}"
+            return Skip(Reason.NOTHING_TO_SAY, why)
+        return clip.extend(
+            ComposedClip, samples=(*sure, *given), drops=(*drops, *(self._risky(s) for s in samples if s not in sure))
+        )
+
+    def _risky(self, sample: Sample) -> Drop:
+        detail = f"risk {sample.risk:.2f} > {self.max_risk:g}"
+        return Drop(key=sample.sample_id, stage="ComposeSamples", reason=Reason.LABEL_RISK, detail=detail)
+
+
+def _given(clip: ScoredClip) -> tuple[tuple[Sample, ...], tuple[Drop, ...]]:
+    """The manifest's own questions: taken where the clip is the whole video, else dropped once, with the reason."""
+    if clip.is_whole_video:
+        return tuple(_given_sample(clip, k) for k in range(len(clip.qa_given))), ()
+    texts = len(clip.qa_given) + bool(clip.caption_given)
+    if not texts or clip.shot_index != 0:
+        return (), ()
+    detail = f"{texts} given texts are about the whole video, which has more than one clip"
+    return (), (
+        Drop(key=f"{clip.clip_id}/given", stage="ComposeSamples", reason=Reason.TEXT_SPANS_SHOTS, detail=detail),
+    )
+
+
+def _given_sample(clip: ScoredClip, k: int) -> Sample:
+    qa = clip.qa_given[k]
+    return Sample(
+        sample_id=f"{clip.clip_id}-m{k:03d}",
+        group_id=f"{clip.clip_id}-m{k:03d}",
+        family="given",
+        direction="question->answer",
+        answer_type="text",
+        messages=(Message(role="user", content=f"<video>\n{qa.question}"), Message(role="assistant", content=qa.answer)),
+        program=to_json({"op": "given", "source": "manifest"}),
+        evidence=to_json({"tracks": [], "frames": []}),
+        reward=to_json({"kind": "exact", "value": qa.answer}),
+        risk=0.0,
+    )

@@ -1,0 +1,130 @@
+"""A checkpoint with its card, as a Scorer: thresholds, skill, domain, and batches under a token budget."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from schemas.sample import ScorerCard
+from stages.algorithms.prompt import header
+from stages.algorithms.tpl import NUMERIC_FLOOR, Context, Thresholds
+from stages.models.onevision import OneVision, Shown
+from stages.models.packing import Branch
+from stages.models.protocols import Reading, Target, TooLong
+
+EMBEDDED = Path(__file__).parent / "checkpoints" / "shapes"
+CARD = "scorer.json"
+ROW_TOKENS = 2048  # questions and answers that share one copy of a context: beyond it attention costs more than the copy
+BATCH_TOKENS = 16_384  # tokens of one forward pass
+
+
+def load_scorer(path: str) -> "CalibratedScorer":
+    """A scorer by folder, or the embedded one by the name "embedded"; one CPU thread, so that sums have one order."""
+    folder = EMBEDDED if path == "embedded" else Path(path)
+    file = folder / CARD
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder}: no {CARD}. A scorer is a checkpoint with measured thresholds and skill.")
+    torch.set_num_threads(1)
+    return CalibratedScorer(OneVision.load(str(folder)), json.loads(file.read_text()), _revision(folder))
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What share of the pixels of a plan lies near the grey that the scorer's films have as background."""
+
+    grey: float
+    tolerance: float
+    min_share: float  # first percentile on held-out films
+
+    def share(self, small_THWC: np.ndarray) -> float:
+        near = np.abs(small_THWC.astype(np.int16) - self.grey).max(-1) <= self.tolerance
+        return float(near.mean())
+
+
+class CalibratedScorer:
+    """The transformers engine: float32, deterministic, clip by clip, so that no other clip is in the batch."""
+
+    def __init__(self, model: OneVision, card: dict[str, Any], revision: str) -> None:
+        self._model = model
+        self._card = card
+        self._revision = revision
+        self.n_frames = int(card["n_frames"])
+        self.thresholds = Thresholds(**{k: max(NUMERIC_FLOOR, v) for k, v in card["thresholds"].items()})
+        self._domain = Domain(**card["domain"])
+
+    def card(self, frames_THWC: np.ndarray) -> ScorerCard:
+        inside = self._domain.share(self._model.pixel.resize(frames_THWC)) >= self._domain.min_share
+        prompt = self._model.tokenizer.chat_template + header([1, 2], ["0.00 s", "1.00 s"])
+        return ScorerCard(
+            scorer=f"{self._card['id']}@{self._revision}",
+            dtype=str(self._model.model.dtype).removeprefix("torch."),
+            engine=f"transformers/torch-{torch.__version__}",
+            prompt_hash=hashlib.sha256(prompt.encode()).hexdigest()[:12],
+            n_frames=self.n_frames,
+            scorer_domain="in" if inside else "out",
+            skill=json.dumps(self._card["skill"], sort_keys=True),
+        )
+
+    @torch.inference_mode()
+    def read(
+        self, frames_THWC: np.ndarray, times: Sequence[str], targets: Sequence[Target], contexts: Sequence[Context]
+    ) -> list[Reading]:
+        features = self._model.features(frames_THWC)
+        shown = [Shown(c.index, header([i + 1 for i in c.index], times)) for c in contexts]
+        branches = [self._model.branch(t.question, t.answer) for t in targets]
+        longest = [len(self._model.prefix(s, features.shape[1])) for s in shown]
+        self._check_length(targets, branches, max(longest))
+        found: list[list[np.ndarray]] = [[] for _ in targets]
+        for group in _rows([len(b.token_id) for b in branches], ROW_TOKENS):
+            size = sum(len(branches[i].token_id) for i in group)
+            values: dict[int, list[np.ndarray]] = {}
+            for batch in _batches([n + size for n in longest], BATCH_TOKENS):
+                logprobs = self._model.logprobs(features, [shown[c] for c in batch], [branches[i] for i in group])
+                values.update(zip(batch, logprobs, strict=True))
+            for at, i in enumerate(group):
+                found[i] = [values[c][at] for c in range(len(contexts))]
+        return [Reading(b.token_id[-b.n_target :], tuple(v)) for b, v in zip(branches, found, strict=True)]
+
+    def _check_length(self, targets: Sequence[Target], branches: Sequence[Branch], prefix: int) -> None:
+        limit = self._model.model.config.text_config.max_position_embeddings
+        for target, branch in zip(targets, branches, strict=True):
+            if prefix + len(branch.token_id) > limit:
+                raise TooLong(f"{target.target_id}: {prefix} + {len(branch.token_id)} tokens > {limit}")
+
+
+def _rows(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Targets, shortest first, in groups of at most `budget` tokens; a longer target is a group of its own."""
+    groups: list[list[int]] = []
+    total = 0
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if groups and total + lengths[i] <= budget:
+            groups[-1].append(i)
+            total += lengths[i]
+        else:
+            groups.append([i])
+            total = lengths[i]
+    return groups
+
+
+def _batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Rows, sorted by length, in batches whose padded size stays within `budget` tokens."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if batches and (len(batches[-1]) + 1) * lengths[i] <= budget:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+def _revision(folder: Path) -> str:
+    """Twelve digits of the hash of weights and tokenizer: a scorer is its bytes."""
+    digest = hashlib.sha256()
+    for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json", CARD):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:12]

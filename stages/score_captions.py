@@ -1,0 +1,93 @@
+"""How much do a clip's captions need the whole clip, and where in time is what they tell?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from schemas.clip import CaptionedClip, DecodedClip
+from schemas.outcome import Reason, Skip
+from schemas.sample import ScoredClip, TargetScore
+from schemas.time import seconds
+from stages.algorithms.tpl import contexts, target_score
+from stages.base import Resources, Stage
+from stages.media.child import Limits
+from stages.media.frame_store import ClipFrames
+from stages.models.embedded import load_scorer
+from stages.models.protocols import EngineDead, Scorer, Target, TooLong
+
+CAPTION_QUESTION = {
+    "global": "What happens in this video?",
+    "given": "What happens in this video?",
+    "timeline": "Where is each moving subject over time? Answer in order, with frames.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """A scorer and the frames that it looks at."""
+
+    scorer: Scorer
+    frames: ClipFrames
+
+    def score(
+        self, clip: DecodedClip, targets: Sequence[Target], shuffles: int
+    ) -> tuple[tuple[TargetScore, ...], np.ndarray]:
+        """One score a target, and the planned frames that they were read with."""
+        frames_THWC = self.frames.plan(clip)
+        seen = contexts(len(frames_THWC), shuffles=shuffles, key=clip.clip_id)
+        readings = self.scorer.read(frames_THWC, frame_times(clip), targets, seen)
+        return tuple(
+            target_score(
+                target.target_id,
+                reading.token_id,
+                dict(zip(seen, reading.logprob, strict=True)),
+                self.scorer.thresholds,
+            )
+            for target, reading in zip(targets, readings, strict=True)
+        ), frames_THWC
+
+
+def open_eyes(scorer: str, store_dir: str, store_gb: float) -> Eyes:
+    return Eyes(load_scorer(scorer), ClipFrames(store_dir, store_gb, Limits()))
+
+
+def frame_times(clip: DecodedClip) -> list[str]:
+    """The times of the planned frames from the clip's start, as the composer writes them."""
+    return [
+        f"{seconds(t - clip.start_tick, clip.time_base_num, clip.time_base_den):.2f} s" for t in clip.plan_tick
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreCaptions(Stage[CaptionedClip, ScoredClip, Eyes]):
+    """Adds a TargetScore a caption (DESIGN section 4); the curve of the first one later draws the query frames."""
+
+    scorer: str = "embedded"
+    shuffles: int = 0
+    store_dir: str
+    store_gb: float = 2.0
+
+    version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources(cpus=0.5, memory_gb=1.0)
+    fatal: ClassVar[tuple[type[Exception], ...]] = (EngineDead,)
+    operational: ClassVar[frozenset[str]] = frozenset({"store_dir", "store_gb"})
+
+    def open(self) -> Eyes:
+        return open_eyes(self.scorer, self.store_dir, self.store_gb)
+
+    def process(self, eyes: Eyes, clips: Sequence[CaptionedClip], /) -> list[ScoredClip | Skip]:
+        return [self._scored(eyes, clip) for clip in clips]
+
+    def _scored(self, eyes: Eyes, clip: CaptionedClip) -> ScoredClip | Skip:
+        targets = [
+            Target(f"{clip.clip_id}/caption/{c.kind}", CAPTION_QUESTION[c.kind], c.text) for c in clip.captions
+        ]
+        try:
+            scores, frames_THWC = eyes.score(clip, targets, self.shuffles)
+        except TooLong as error:
+            return Skip(Reason.TOO_LONG, str(error))
+        except FloatingPointError as error:
+            return Skip(Reason.NOT_FINITE, str(error))
+        return clip.extend(ScoredClip, caption_scores=scores, scorer=eyes.scorer.card(frames_THWC))
