@@ -5,25 +5,50 @@ The plan below is the whole engine, top to bottom. Run it as it is, as `utr buil
 """
 
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import typer
 
 if __name__ == "__main__":  # a script of a submitted job: its folder is jobs/, the packages lie beside it
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.console import Console
-from jobs.recipe import Recipe, load_recipe
-from pipeline.build import Build, Built, Runner, check_folder, funnel_of
+from jobs.recipe import Recipe
+from pipeline.build import Build, Built, NotOurs, check_folder, finished_videos, funnel_of
+from pipeline.card import write_card
+from pipeline.funnel import Funnel
 from pipeline.ledger import Ledger
 from pipeline.plan import Plan
 from pipeline.publish import FinishedVideo, RunFacts, publish
+from pipeline.report import write_report
 from pipeline.run_local import run_local
 from pipeline.sources import read_sources
+from pipeline.tally import Tally
 from schemas.manifest import Manifest
 from schemas.sample import SelectedClip
 from schemas.video import Source, Video
 from stages.caption_clip import CaptionClip
 from stages.describe_tracks import DescribeTracks
+from stages.media.frame_store import ClipFrames
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "ray",
+    "av",
+    "scenedetect-headless",
+    "trackers",
+    "opencv-python",
+    "numpy",
+    "pyarrow",
+)
 
 
 def probe_plan(recipe: Recipe, sources: list[Source]) -> Plan[Video]:
@@ -53,43 +78,74 @@ class Result:
     """A sealed build."""
 
     manifest: Manifest
-    built: Built
-    failed_share: float  # of the videos
+    funnel: Funnel
+    failed_share: float  # of the sources
 
 
-def build(
-    videos: str, out: Path, recipe: Recipe, *, runner: str, resume: bool, console: Console, num_cpus: int | None = None
-) -> Result:
-    """Reads, builds and seals; raises the named errors of sources, recipe, ledger and folder."""
+def build(videos: str, out: Path, recipe: Recipe, *, runner: str, resume: bool, console: Console) -> Result:
+    """Reads, builds, seals and reports; raises the named errors of sources, recipe, folder, ledger and publishing."""
+    started, clock = datetime.now(UTC), time.monotonic()
     check_folder(out)
     sources = read_sources(videos)
-    work = Build(
-        probe=lambda s: probe_plan(recipe, s), process=lambda v: build_plan(recipe, v), work_dir=out / "_work"
-    )
+    work = Build(probe=lambda s: probe_plan(recipe, s), process=lambda v: build_plan(recipe, v), work_dir=out / "_work")
     if resume and not (work.work_dir / "plan.json").exists():
-        raise FileNotFoundError(f"--resume: {out} holds no unfinished build; leave the flag out to begin one")
+        raise NotOurs(f"--resume: {out} holds no unfinished build; leave the flag out to begin one")
     console.plan(work.probe([]), work.process([]))
     with work.ledger.open() as ledger:
-        built = _run(work, ledger, sources, recipe, runner, num_cpus, console)
+        built = _run(work, ledger, sources, recipe, runner, console)
         console.phase("seal")
-        manifest = publish(out, _read(built), _facts(work, built, videos, recipe))
-    return Result(manifest=manifest, built=built, failed_share=_failed_share(built, len(sources)))
+        funnel = funnel_of(built)
+        facts = RunFacts(
+            engine=f"utr-engine {version('utr-engine')}",
+            plan_fingerprint=work.fingerprint,
+            plan=work.lines,
+            packages={name: version(name) for name in PACKAGES},
+            videos_root=str(Path(videos).expanduser()),
+            funnel=funnel,
+            started=started.isoformat(timespec="seconds"),
+            wall_s=round(time.monotonic() - clock, 1),
+            runner=runner,
+            workers=max(recipe.workers.values(), default=1),
+        )
+        manifest = _seal(out, built, facts, recipe)
+    return Result(manifest=manifest, funnel=funnel, failed_share=built.failed / len(sources))
 
 
 def _run(
-    work: Build, ledger: Ledger, sources: list[Source], recipe: Recipe, runner: str, num_cpus: int | None,
-    console: Console,
+    work: Build, ledger: Ledger, sources: list[Source], recipe: Recipe, runner: str, console: Console
 ) -> Built:  # fmt: skip
     if runner == "local":
         with console.progress() as progress:
             return work.run(ledger, sources, run_local, progress)
     from pipeline.run_ray import local_ray, run_ray
 
+    def on_ray(plan: Plan[Any]) -> Iterator[pa.Table]:
+        names = {name for name, _ in plan.named}
+        return run_ray(plan, workers={name: n for name, n in recipe.workers.items() if name in names})
+
     console.phase("ray")
-    with local_ray(num_cpus), console.progress() as progress:
-        known = {name for name, stage in work.process([]).named if stage.keeps_state}
-        pools = {name: n for name, n in recipe.workers.items() if name in known}
-        on_ray: Runner = lambda plan: run_ray(  # noqa: E731
-            plan, workers={n: k for n, k in pools.items() if n in {name for name, _ in plan.named}}
-        )
+    with local_ray(), console.progress() as progress:
         return work.run(ledger, sources, on_ray, progress)
+
+
+def _seal(out: Path, built: Built, facts: RunFacts, recipe: Recipe) -> Manifest:
+    """Shards and manifest first, then what people look at: card and report."""
+    tally = Tally()
+
+    def counted() -> Iterator[FinishedVideo]:
+        for video in finished_videos(built):
+            tally.add(video)
+            yield video
+
+    manifest = publish(out, counted(), facts)
+    write_card(out, manifest, tally)
+    decode = recipe.stage(recipe.decode)
+    with ClipFrames(decode.store_dir, decode.store_gb) as frames:
+        write_report(out, manifest, tally, frames.plan)
+    return manifest
+
+
+if __name__ == "__main__":
+    from jobs.cli import build_command
+
+    typer.run(build_command)

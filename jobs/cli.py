@@ -10,7 +10,7 @@ from jobs.build_utr_data import Result, build
 from jobs.console import Console
 from jobs.demo import write_demo_manifest
 from jobs.recipe import Recipe, RecipeError, load_recipe
-from pipeline.build import NotOurs, funnel_of
+from pipeline.build import NotOurs
 from pipeline.ledger import LedgerBusy, PlanChanged
 from pipeline.publish import PublishError
 from pipeline.report import funnel_table
@@ -35,10 +35,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Videos = Annotated[str, typer.Option(help="Folder (mp4, mkv, webm, mov, avi, ts) or manifest (.jsonl, .csv, .parquet).")]
+Videos = Annotated[
+    str, typer.Option(help="Folder (mp4, mkv, webm, mov, avi, ts) or manifest (.jsonl, .csv, .parquet).")
+]
 Out = Annotated[Path, typer.Option(help="Folder of the data set.")]
 RecipeName = Annotated[str, typer.Option(help="A .yaml file, or the name of a recipe that comes with the project.")]
-RunnerName = Annotated[str, typer.Option(help="ray: Ray Data, own local Ray or the cluster of RAY_ADDRESS; local: this process.")]
+RunnerName = Annotated[
+    str, typer.Option(help="ray: Ray Data, own local Ray or the cluster of RAY_ADDRESS; local: this process.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Insist that there is a build to go on with.")]
 
 
@@ -92,7 +96,9 @@ def run_build(videos: str, out: Path, recipe_name: str, *, resume: bool, runner:
     except USAGE_ERRORS as error:
         return _refused(console, str(error))
     except (PublishError, OSError) as error:
-        console.err.print(f"error: {error}. The same command goes on from here.", style="red", highlight=False, soft_wrap=True)
+        console.err.print(
+            f"error: {error}. The same command goes on from here.", style="red", highlight=False, soft_wrap=True
+        )
         return 5
     except KeyboardInterrupt:
         console.err.print("\ninterrupted: finished videos are kept, the same command goes on from here", style="yellow")
@@ -101,7 +107,7 @@ def run_build(videos: str, out: Path, recipe_name: str, *, resume: bool, runner:
 
 
 def _print_result(console: Console, out: Path, result: Result, recipe: Recipe) -> int:
-    console.out.print(funnel_table(funnel_of(result.built)))
+    console.out.print(funnel_table(result.funnel))
     samples = sum(s.rows for s in result.manifest.shards if s.table == "data")
     clips = sum(s.rows for s in result.manifest.shards if s.table == "clips")
     console.out.print(f"{samples} samples of {clips} clips in {out / 'data'}", highlight=False)

@@ -36,7 +36,13 @@ class Console:
         if not self.err.is_terminal:
             yield self._lines()
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=self.err) as bars:
             tasks: dict[str, Any] = {}
 

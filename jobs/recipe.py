@@ -26,15 +26,6 @@ class RecipeError(ValueError):
     """The recipe cannot be used; the message names file, key and remedy."""
 
 
-class Output(BaseModel):
-    """How the data set is cut."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    validation_share: float = 0.05  # of the videos, by the hash of their id
-    shard_mb: float = 256.0
-
-
 class Recipe(BaseModel):
     """Parameters of all stages. `seed`, `store_dir` and `store_gb` are handed to each stage that has them."""
 
@@ -54,7 +45,6 @@ class Recipe(BaseModel):
     compose: ComposeSamples = ComposeSamples()
     score_samples: ScoreSamples = ScoreSamples()
     select: SelectSamples = SelectSamples()
-    output: Output = Output()
 
     @model_validator(mode="before")
     @classmethod

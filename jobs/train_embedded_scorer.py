@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
 
 from pipeline.train.embedded_scorer import Course, train
@@ -25,7 +24,6 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of films, weights and order.")] = 0,
 ) -> None:
     """About 40 CPU minutes: one thread learns, a second process makes films."""
-    torch.set_num_threads(1)
     course = Course(seed=seed)
     rng = np.random.default_rng([seed, 3])
     corpus = [lesson(rng, side_px=64, n_frames=8, film=False) for _ in range(1500)]
@@ -37,7 +35,9 @@ def main(
         losses.append(loss)
         if step % 25 == 24:
             recent = float(np.mean(list(islice(reversed(losses), 25))))
-            print(f"stage={stage} step={step + 1} loss={recent:.4f} cpu_s={time.process_time() - start:.0f}", flush=True)
+            print(
+                f"stage={stage} step={step + 1} loss={recent:.4f} cpu_s={time.process_time() - start:.0f}", flush=True
+            )
 
     scorer = train(course, tokenizer, log)
     scorer.save(out)

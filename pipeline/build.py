@@ -12,7 +12,9 @@ from pipeline.collect import Finished, finished
 from pipeline.funnel import Funnel
 from pipeline.ledger import Ledger
 from pipeline.plan import Plan
+from pipeline.publish import FinishedVideo
 from schemas.outcome import Outcome, Reason
+from schemas.sample import SelectedClip
 from schemas.video import Source, Video
 
 Runner = Callable[[Plan[Any]], Iterator[pa.Table]]
@@ -35,6 +37,11 @@ class Built:
     def read(self) -> Iterator[tuple[str, Finished]]:
         for video_id in self.video_ids:
             yield video_id, self.ledger.read(video_id)
+
+    @property
+    def failed(self) -> int:
+        """Sources in which something failed."""
+        return sum(map(_failed, self.early)) + sum(_failed(video) for _, video in self.read())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,3 +134,14 @@ def funnel_of(built: Built) -> Funnel:
     for _, video in built.read():
         total = total.merge(video.funnel)
     return total
+
+
+def finished_videos(built: Built) -> Iterator[FinishedVideo]:
+    """All sources by id. One that never became a video, or is a copy, goes by "!" and its uri: before any id."""
+    ended = {f.source_uri: list(f.outcomes) for f in built.early if f.outcomes}
+    for outcome in built.copies:
+        ended.setdefault(outcome.uri, []).append(outcome)
+    for uri in sorted(ended):
+        yield FinishedVideo(f"!{uri}", [], ended[uri])
+    for video_id, video in built.read():
+        yield FinishedVideo(video_id, SelectedClip.from_arrow(video.rows), video.outcomes)

@@ -1,10 +1,9 @@
 """Recomputes every answer of a built data set from its shards alone: no model, no video, no torch, no ray.
 
-A sample is proved when its program, run again over the tracks of its clip, gives its question, answer, reward and evidence
-to the letter. Hashes only say that a file is the one that was written; the proof says that what was written follows.
+A sample is proved when its program, run again over the tracks of its clip, gives its question, answer, reward and
+evidence to the letter. Hashes only say that a file is the one that was written; the proof says that it follows.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.publish import read_manifest
+from pipeline.shards import problems
 from schemas.sample import PublishedClip, PublishedSample, PublishedScore
 from stages.algorithms.compose import messages, to_json
 from stages.algorithms.describe import place
@@ -63,7 +64,7 @@ def verify(out: Path) -> Verdict:
         given=len(samples) - len(programs),
         scores=len(scores),
         problems=(
-            *_file_problems(out),
+            *(Problem("files", what) for what in problems(out, read_manifest(out))),
             *_set_problems(samples),
             *wrong_clips,
             *wrong_samples,
@@ -77,16 +78,6 @@ def _table(out: Path, table: str) -> pa.Table:
     if not files:
         raise NotADataSet(f"{out / table}: no Parquet files")
     return pa.concat_tables(pq.read_table(f) for f in files)
-
-
-def _file_problems(out: Path) -> Iterator[Problem]:
-    """Files that are not those that the manifest lists."""
-    for shard in json.loads((out / "manifest.json").read_text())["shards"]:
-        path = out / shard["path"]
-        if not path.is_file():
-            yield Problem(shard["path"], "listed in the manifest, but not there")
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != shard["sha256"]:
-            yield Problem(shard["path"], "its bytes are not those that the manifest lists")
 
 
 def _set_problems(samples: Sequence[PublishedSample]) -> Iterator[Problem]:
@@ -107,7 +98,9 @@ def _clip_problems(clip: PublishedClip) -> Iterator[Problem]:
         for m in track.moments:
             x1, y1, x2, y2 = m.box_xyxy_px
             if not (0 <= x1 < x2 <= track.frame_width_px and 0 <= y1 < y2 <= track.frame_height_px):
-                yield Problem(clip.clip_id, f"track {track.track_id} at tick {m.tick}: box {m.box_xyxy_px} is not in the frame")
+                yield Problem(
+                    clip.clip_id, f"track {track.track_id} at tick {m.tick}: box {m.box_xyxy_px} is not in the frame"
+                )
             elif place(m.box_xyxy_px, track.frame_width_px, track.frame_height_px) != m.location:
                 yield Problem(clip.clip_id, f"track {track.track_id} at tick {m.tick}: box is not at {m.location!r}")
 
@@ -119,7 +112,11 @@ def _sample_problems(sample: PublishedSample, clips: dict[str, PublishedClip]) -
         yield Problem(key, f"its clip {sample.clip_id} is not in clips/")
         return
     ticks = sample.frame_tick
-    if list(ticks) != sorted(set(ticks)) or not ticks or not sample.start_tick <= ticks[0] <= ticks[-1] < sample.end_tick:
+    if (
+        list(ticks) != sorted(set(ticks))
+        or not ticks
+        or not sample.start_tick <= ticks[0] <= ticks[-1] < sample.end_tick
+    ):
         yield Problem(key, "its frames do not ascend inside the clip")
         return
     clip = clips[sample.clip_id]

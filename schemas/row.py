@@ -1,7 +1,7 @@
 """A row is a frozen dataclass; its Arrow schema is derived from it and from nothing else."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, NewType, Self, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -94,7 +94,7 @@ def _arrow(hint: Any) -> tuple[pa.DataType, bool]:
         return pa.list_(pa.field("item", item, nullable)), False
     if hint in _SCALARS:
         return _SCALARS[hint], False
-    if isinstance(hint, type) and is_dataclass(hint):
+    if isinstance(hint, type) and issubclass(hint, Record):
         return pa.struct([pa.field(n, *_arrow(h)) for n, h in _hints(hint).items()]), False
     raise TypeError(f"no Arrow type for {hint!r}")
 
@@ -121,7 +121,7 @@ def _python(hint: Any, value: Any) -> Any:
         if inner[0] in _SCALARS:
             return tuple(value)
         return tuple(_python(inner[0], item) for item in value)
-    if isinstance(hint, type) and is_dataclass(hint):
+    if isinstance(hint, type) and issubclass(hint, Record):
         return _build(hint, value)
     return value
 

@@ -68,7 +68,9 @@ class Sample(Record):
 
     sample_id: str
     group_id: str  # matched pairs share it
-    family: str  # "record" | "trajectory" | "when" | "where" | "direction" | "absent" | "timeline" | "caption" | "given"
+    family: (
+        str  # "record" | "trajectory" | "when" | "where" | "direction" | "absent" | "timeline" | "caption" | "given"
+    )
     direction: str  # what is asked -> what is answered: "spatial->record", "identity->trajectory", ...
     answer_type: str  # "text" | "choice" | "box" | "interval"
     messages: tuple[Message, ...]

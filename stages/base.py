@@ -43,8 +43,8 @@ class Stage(Generic[In, Out, State]):
         """What the worker keeps: weights, decoders, stores. A stage that keeps nothing leaves this alone."""
         return None  # type: ignore[return-value]
 
-    def process(self, state: State, rows: Sequence[In], /) -> Sequence[Out | Skip | list[Out]]:
-        """One result for each row, in order. An empty list is an error: say Skip."""
+    def process(self, state: State, rows: Sequence[In], /) -> Sequence[Out | Skip | Sequence[Out | Skip]]:
+        """One result for each row, in order: a row, a Skip, or a list of both. An empty list is an error: say Skip."""
         raise TypeError(f"{type(self).__name__} has no process method")
 
     @property

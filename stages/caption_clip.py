@@ -1,4 +1,4 @@
-"""Write the clip's captions: the sentence over all subjects, the dense timeline, and the text that came with the video."""
+"""Write the clip's captions: the sentence over all subjects, the dense timeline, and what came with the video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from schemas.clip import Caption, CaptionedClip, DescribedClip
 from schemas.outcome import Reason, Skip
-from stages.algorithms.scene import Scene, global_caption, timeline, visible
+from stages.algorithms.scene import MAX_NAMED, Scene, global_caption, timeline, visible
 from stages.base import Resources, Stage
 
 
@@ -38,10 +38,9 @@ def _captioned(clip: DescribedClip) -> CaptionedClip | Skip:
     if not scene.tracks:
         return Skip(Reason.NOTHING_TO_SAY, f"{len(clip.trajectories)} tracks, none at a planned frame")
     text = global_caption(scene)
-    captions = [
-        Caption(kind="global", text=text[0].upper() + text[1:], describer=clip.describer),
-        Caption(kind="timeline", text=timeline(scene), describer=clip.describer),
-    ]
+    captions = [Caption(kind="global", text=text[0].upper() + text[1:], describer=clip.describer)]
+    if len(scene.tracks) <= MAX_NAMED:
+        captions.append(Caption(kind="timeline", text=timeline(scene), describer=clip.describer))
     if clip.caption_given and clip.is_whole_video:
         captions.append(Caption(kind="given", text=clip.caption_given, describer="manifest"))
     return clip.extend(CaptionedClip, captions=tuple(captions))

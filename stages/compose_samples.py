@@ -17,6 +17,7 @@ class ComposeSamples(Stage[ScoredClip, ComposedClip, None]):
 
     seed: int = 0
     caption_share: float = 0.3  # of the record questions, which also ask what happens
+    max_subjects: int = 6  # of a clip that are asked about
     max_risk: float = 0.75  # label risk above which we abstain
 
     version: ClassVar[int] = 1
@@ -28,13 +29,18 @@ class ComposeSamples(Stage[ScoredClip, ComposedClip, None]):
     def _composed(self, clip: ScoredClip) -> ComposedClip | Skip:
         curve = next((s.curve for s in clip.caption_scores if s.target_id.endswith("/global")), None)
         samples = compose(
-            scene_of(clip), clip_id=clip.clip_id, seed=self.seed, caption_share=self.caption_share, curve=curve
+            scene_of(clip),
+            clip_id=clip.clip_id,
+            seed=self.seed,
+            caption_share=self.caption_share,
+            max_subjects=self.max_subjects,
+            curve=curve,
         )
         given, drops = _given(clip)
         sure = [s for s in samples if s.risk <= self.max_risk]
         if not sure and not given:
-            why = f"{len(clip.trajectories)} tracks, {len(samples)} questions with one answer, none under label risk {self.max_risk:g}"
-            return Skip(Reason.NOTHING_TO_SAY, why)
+            why = f"{len(samples)} questions with one answer, none under label risk {self.max_risk:g}"
+            return Skip(Reason.NOTHING_TO_SAY, f"{len(clip.trajectories)} tracks, {why}")
         return clip.extend(
             ComposedClip, samples=(*sure, *given), drops=(*drops, *(self._risky(s) for s in samples if s not in sure))
         )
@@ -65,7 +71,10 @@ def _given_sample(clip: ScoredClip, k: int) -> Sample:
         family="given",
         direction="question->answer",
         answer_type="text",
-        messages=(Message(role="user", content=f"<video>\n{qa.question}"), Message(role="assistant", content=qa.answer)),
+        messages=(
+            Message(role="user", content=f"<video>\n{qa.question}"),
+            Message(role="assistant", content=qa.answer),
+        ),
         program=to_json({"op": "given", "source": "manifest"}),
         evidence=to_json({"tracks": [], "frames": []}),
         reward=to_json({"kind": "exact", "value": qa.answer}),

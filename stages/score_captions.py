@@ -13,8 +13,7 @@ from schemas.time import seconds
 from stages.algorithms.tpl import contexts, target_score
 from stages.base import Resources, Stage
 from stages.media.child import Limits
-from stages.media.frame_store import ClipFrames
-from stages.models.embedded import load_scorer
+from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
 from stages.models.protocols import EngineDead, Scorer, Target, TooLong
 
 CAPTION_QUESTION = {
@@ -50,14 +49,15 @@ class Eyes:
 
 
 def open_eyes(scorer: str, store_dir: str, store_gb: float) -> Eyes:
+    """Loads the scorer. Its engine is imported here, so that a plan can be made where no engine is."""
+    from stages.models.embedded import load_scorer
+
     return Eyes(load_scorer(scorer), ClipFrames(store_dir, store_gb, Limits()))
 
 
 def frame_times(clip: DecodedClip) -> list[str]:
     """The times of the planned frames from the clip's start, as the composer writes them."""
-    return [
-        f"{seconds(t - clip.start_tick, clip.time_base_num, clip.time_base_den):.2f} s" for t in clip.plan_tick
-    ]
+    return [f"{seconds(t - clip.start_tick, clip.time_base_num, clip.time_base_den):.2f} s" for t in clip.plan_tick]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +66,8 @@ class ScoreCaptions(Stage[CaptionedClip, ScoredClip, Eyes]):
 
     scorer: str = "embedded"
     shuffles: int = 0
-    store_dir: str
-    store_gb: float = 2.0
+    store_dir: str = STORE_DIR
+    store_gb: float = STORE_GB
 
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(cpus=0.5, memory_gb=1.0)
@@ -81,9 +81,7 @@ class ScoreCaptions(Stage[CaptionedClip, ScoredClip, Eyes]):
         return [self._scored(eyes, clip) for clip in clips]
 
     def _scored(self, eyes: Eyes, clip: CaptionedClip) -> ScoredClip | Skip:
-        targets = [
-            Target(f"{clip.clip_id}/caption/{c.kind}", CAPTION_QUESTION[c.kind], c.text) for c in clip.captions
-        ]
+        targets = [Target(f"{clip.clip_id}/caption/{c.kind}", CAPTION_QUESTION[c.kind], c.text) for c in clip.captions]
         try:
             scores, frames_THWC = eyes.score(clip, targets, self.shuffles)
         except TooLong as error:

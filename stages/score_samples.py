@@ -8,6 +8,7 @@ from schemas.outcome import Reason, Skip
 from schemas.sample import ComposedClip, MeasuredClip, Sample
 from stages.algorithms.draws import draws
 from stages.base import Resources, Stage
+from stages.media.frame_store import STORE_DIR, STORE_GB
 from stages.models.protocols import EngineDead, Target, TooLong
 from stages.score_captions import Eyes, open_eyes
 
@@ -20,8 +21,8 @@ class ScoreSamples(Stage[ComposedClip, MeasuredClip, Eyes]):
     max_targets: int = 8
     shuffles: int = 0
     seed: int = 0
-    store_dir: str
-    store_gb: float = 2.0
+    store_dir: str = STORE_DIR
+    store_gb: float = STORE_GB
 
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(cpus=0.5, memory_gb=1.0)
@@ -58,5 +59,3 @@ def _within_budget(clip: ComposedClip, budget: int, seed: int) -> list[Sample]:
     ahead = list(first.values())
     rest = [s for s in shuffled if s not in ahead]
     return [*ahead, *rest][:budget]
-
-

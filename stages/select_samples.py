@@ -11,7 +11,7 @@ from stages.base import Resources, Stage
 
 @dataclass(frozen=True, kw_only=True)
 class SelectSamples(Stage[MeasuredClip, SelectedClip, None]):
-    """The policy. A hackable sample is dropped only where the scorer is in its domain: elsewhere its verdict says little."""
+    """The policy. A hackable sample is dropped only where the scorer is in its domain: elsewhere it knows little."""
 
     drop_one_frame: bool = False
     drop_unscored: bool = False

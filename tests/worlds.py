@@ -36,7 +36,9 @@ def lies(world: World, scene: Scene, sample: Sample) -> list[str]:
     subject = _subject(world, scene, program)
     times = [t / TICKS_A_SECOND for t in scene.frame_tick]
     answer = sample.messages[1].content
-    found = [f"box {match.group()}" for match in BOX.finditer(answer) if subject and not _box_true(match, subject, times)]
+    found = [
+        f"box {match.group()}" for match in BOX.finditer(answer) if subject and not _box_true(match, subject, times)
+    ]
     if sample.family == "record" and subject:
         motion = _motion(subject, times[program["frame"] - 1])
         said = answer.split(", ")[1]
@@ -49,8 +51,8 @@ def lies(world: World, scene: Scene, sample: Sample) -> list[str]:
         if _motion(subject, middle) not in (None, f"moving {answer[4:-1]}"):
             found.append(f"said {answer!r}, moves {_motion(subject, middle)!r}")
     if sample.family == "where" and subject:
-        if not answer.lower().startswith(_place(subject, times[program["frame"] - 1]) + ","):
-            found.append(f"said {answer!r}, is {_place(subject, times[program['frame'] - 1])!r}")
+        there = _place(subject, times[program["frame"] - 1])
+        found += [] if answer.lower().startswith(f"{there},") else [f"said {answer!r}, is {there!r}"]
     if sample.family == "when" and subject:
         first, last = json.loads(sample.reward)["value"]
         asked = sample.messages[0].content.split(f"{subject.name} ")[1].split("?")[0]

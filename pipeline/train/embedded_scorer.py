@@ -1,8 +1,8 @@
 """Trains the embedded scorer: a LLaVA-OneVision of about 1.3 M parameters that knows moving shapes, on one CPU thread.
 
-Stage 1 shows single frames, stage 2 films; a share of the batches shows one frame or none, so that p(text | one frame) and
-p(text) are trained conditionals (without it TPL is an out-of-distribution artefact). All conversations about a film are
-branches behind one copy of its frames. Muon on the hidden matrices: AdamW alone learned nothing in the same time (pilot).
+Stage 1 shows single frames, stage 2 films; a share of the batches shows one frame or none, so that p(text | one frame)
+and p(text) are trained conditionals (without it TPL is an out-of-distribution artefact). All conversations about a film
+are branches behind one copy of its frames. Muon on the hidden matrices: AdamW alone learned nothing in the same time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -64,6 +64,7 @@ class Films(Dataset[Lesson]):
 
 def train(course: Course, tokenizer: PreTrainedTokenizerFast, log: Callable[[str, int, float], None]) -> OneVision:
     """The trained scorer in float32; `log(stage, step, loss)` is called each step."""
+    torch.set_num_threads(1)  # a second one gains 1.1 to 1.3 on an idle machine and loses 5 on a busy one (pilot)
     torch.manual_seed(course.seed)
     scorer = OneVision(new_model(tokenizer, course.hidden), tokenizer, PIXEL)
     scorer.model.train()
@@ -90,21 +91,26 @@ def new_model(tokenizer: PreTrainedTokenizerFast, hidden: int) -> LlavaOnevision
     text = Qwen2Config(
         vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=hidden * 5 // 2, num_hidden_layers=4,
         num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=8192, tie_word_embeddings=True,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None, eos_token_id=_id(tokenizer, "<|im_end|>"), pad_token_id=_id(tokenizer, "<|pad|>"),
     )  # fmt: skip
     vision = SiglipVisionConfig(
         hidden_size=96, intermediate_size=192, num_hidden_layers=2, num_attention_heads=3, image_size=SIDE_PX,
-        patch_size=16, vision_use_head=False,
+        patch_size=16,
     )  # fmt: skip
+    setattr(vision, "vision_use_head", False)  # noqa: B010 -- read by the tower, declared nowhere
     config = LlavaOnevisionConfig(
         text_config=text, vision_config=vision, vision_feature_layer=-1, vision_feature_select_strategy="full",
-        video_token_index=tokenizer.convert_tokens_to_ids("<video>"), tie_word_embeddings=True,
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        video_token_index=_id(tokenizer, "<video>"), tie_word_embeddings=True,
+        image_token_index=_id(tokenizer, "<image>"),
     )  # fmt: skip
     model = LlavaOnevisionForConditionalGeneration(config)
     position = model.model.vision_tower.get_submodule("embeddings.position_embedding").weight
     torch.nn.init.normal_(position, std=0.5)
     return model
+
+
+def _id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    return int(tokenizer.get_vocab()[token])
 
 
 def _batches(films: Films, size: int) -> Iterator[list[Lesson]]:
@@ -135,7 +141,9 @@ def _loss(
     ]
     packed = pack([scorer.prefix(c, features.shape[1]) for c in contexts], branches, scorer.tokenizer.pad_token_id)
     visual = [scorer.visual(f, c) for f, c in zip(features.split(sizes), contexts, strict=True)]
-    return torch.nn.functional.cross_entropy(scorer.target_logits(packed, scorer.embed(packed, visual)), packed.target_id)
+    return torch.nn.functional.cross_entropy(
+        scorer.target_logits(packed, scorer.embed(packed, visual)), packed.target_id
+    )
 
 
 def _shown(item: Lesson, showing: str, rng: np.random.Generator) -> Shown:

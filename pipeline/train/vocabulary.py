@@ -1,7 +1,7 @@
 """The embedded scorer's tokenizer: one token a word of the composer, one a number from 0 to 1000, bytes for the rest.
 
-One token a word, because a word in two tokens halves what one gradient step learns about it (pilot). Bytes for the rest,
-so that any text has a likelihood, if a poor one.
+One token a word, because a word in two tokens halves what one gradient step learns about it (pilot). Bytes for the
+rest, so that any text has a likelihood, if a poor one.
 """
 
 from collections.abc import Iterable

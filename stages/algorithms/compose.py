@@ -1,7 +1,7 @@
 """Which questions are asked about a clip: programs drawn by the clip's key, rendered, paired, made into samples.
 
-Bidirectional pairs share a group: a record asked by a spatial and by a temporal attribute of the same subject and frame;
-a trajectory asked by identity, and the identity by the trajectory; when-at-place and where-at-time over the same frame.
+Bidirectional pairs share a group: a record asked by a spatial and by a temporal attribute of one subject and frame; a
+trajectory asked by identity, and the identity by the trajectory; when-at-place and where-at-time over one frame.
 """
 
 import json
@@ -21,12 +21,21 @@ TEMPORAL = ("frames", "time", "action")
 
 
 def compose(
-    scene: Scene, *, clip_id: str, seed: int, caption_share: float, curve: Sequence[float] | None = None
+    scene: Scene,
+    *,
+    clip_id: str,
+    seed: int,
+    caption_share: float,
+    max_subjects: int = 6,
+    curve: Sequence[float] | None = None,
 ) -> list[Sample]:
-    """All samples of a clip, in a fixed order; `curve` (nats by planned frame) draws query frames where one frame tells least."""
+    """All samples of a clip, in a fixed order; of more than `max_subjects` subjects, as many are drawn to be asked about.
+
+    `curve` (nats by planned frame, of the clip's caption) draws the query frames from those that alone tell least.
+    """
     rng = draws(seed, f"{clip_id}/compose")
     samples: list[Sample] = []
-    for group, programs in enumerate(_groups(scene, rng, caption_share, curve)):
+    for group, programs in enumerate(_groups(scene, rng, caption_share, max_subjects, curve)):
         for program in programs:
             try:
                 rendered = render(scene, program)
@@ -37,10 +46,11 @@ def compose(
 
 
 def _groups(
-    scene: Scene, rng: np.random.Generator, caption_share: float, curve: Sequence[float] | None
+    scene: Scene, rng: np.random.Generator, caption_share: float, max_subjects: int, curve: Sequence[float] | None
 ) -> Iterator[list[Program]]:
     """Matched pairs of programs, subject by subject, then those about the whole clip."""
-    for track in scene.tracks:
+    asked = sorted(rng.permutation(len(scene.tracks))[:max_subjects])
+    for track in (scene.tracks[i] for i in asked):
         seen = scene.seen(track)
         if not seen:
             continue

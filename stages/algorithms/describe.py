@@ -19,6 +19,7 @@ STILL = "still"
 SHAPES = ("circle", "square", "triangle")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white", "grey", "black")
 SIZES = ("small", "large")
+HUES = ((14, "red"), (40, "orange"), (70, "yellow"), (170, "green"), (262, "blue"), (320, "purple"), (345, "pink"))
 
 PLACE_MARGIN = 0.02  # of the frame side: twice the box error of a good track
 SPEED_BORDER = 0.035  # frame diagonals a second: a slow walk across a campus view is 0.04
@@ -83,10 +84,7 @@ def colour_word(rgb: Sequence[float]) -> str:
         return "black"
     if saturation < 0.22:
         return "white" if value > 0.78 else "grey"
-    for border, word in ((14, "red"), (40, "orange"), (70, "yellow"), (170, "green"), (262, "blue"), (320, "purple"), (345, "pink")):
-        if hue * 360.0 < border:
-            return word
-    return "red"
+    return next((word for border, word in HUES if hue * 360.0 < border), "red")
 
 
 def shape_word(observations: Sequence[Detection], width_px: int, height_px: int) -> str:
@@ -111,7 +109,7 @@ def shape_word(observations: Sequence[Detection], width_px: int, height_px: int)
 def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Affine], frame: Frame) -> Trajectory:
     """The attribute trajectory of a track: one moment for each frame at which it was observed."""
     seen = track.observations
-    area = median((b[2] - b[0]) * (b[3] - b[1]) for b in (o.box_xyxy_px for o in seen)) / (frame.width_px * frame.height_px)
+    area = median((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (o.box_xyxy_px for o in seen))
     rgb = [median(o.rgb[c] for o in seen) for c in range(3)]
     points = [_compensated(o.box_xyxy_px, camera_path[o.frame]) for o in seen]
     times = [track_tick[o.frame] * frame.tick_s for o in seen]
@@ -119,7 +117,7 @@ def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Af
     return Trajectory(
         track_id=track.track_id,
         name=track.label or shape_word(seen, frame.width_px, frame.height_px),
-        appearance=f"{SIZES[area >= LARGE_AREA]} {colour_word(rgb)}",
+        appearance=f"{SIZES[area >= LARGE_AREA * frame.width_px * frame.height_px]} {colour_word(rgb)}",
         frame_width_px=frame.width_px,
         frame_height_px=frame.height_px,
         risk=1.0 - len(seen) / (seen[-1].frame - seen[0].frame + 1),
@@ -142,9 +140,11 @@ def events(path: Trajectory, track_tick: Sequence[int]) -> tuple[Event, ...]:
     first, last = path.moments[0], path.moments[-1]
     # Two grid steps: the tracker needs two frames to confirm a subject.
     if first.tick > track_tick[min(2, len(track_tick) - 1)]:
-        found.append(Event(kind="enters" if _at_edge(path, first) else "appears", track_id=path.track_id, tick=first.tick))
+        kind = "enters" if _at_edge(path, first) else "appears"
+        found.append(Event(kind=kind, track_id=path.track_id, tick=first.tick))
     if last.tick < track_tick[max(0, len(track_tick) - 3)]:
-        found.append(Event(kind="leaves" if _at_edge(path, last) else "disappears", track_id=path.track_id, tick=last.tick))
+        kind = "leaves" if _at_edge(path, last) else "disappears"
+        found.append(Event(kind=kind, track_id=path.track_id, tick=last.tick))
     return tuple(found)
 
 
@@ -168,7 +168,9 @@ def phases(path: Trajectory, tick_s: float) -> tuple[str, ...]:
     return tuple(word.removeprefix("moving ") for word in words)
 
 
-def _motion_at(k: int, points: Sequence[tuple[float, float]], times: Sequence[float], frame: Frame) -> tuple[str, float]:
+def _motion_at(
+    k: int, points: Sequence[tuple[float, float]], times: Sequence[float], frame: Frame
+) -> tuple[str, float]:
     """Motion around observation k, by the displacement inside +- WINDOW_S of it."""
     near = [i for i, t in enumerate(times) if abs(t - times[k]) <= WINDOW_S + 1e-6]
     if len(near) < 2:

@@ -12,6 +12,7 @@ from typing import Any
 from schemas.clip import Moment, Trajectory
 from stages.algorithms.describe import place_risk
 from stages.algorithms.scene import (
+    MAX_NAMED,
     Scene,
     coordinates,
     global_caption,
@@ -64,12 +65,13 @@ def record(scene: Scene, program: Program) -> Rendered:
     moment = _moment(scene, track, frame)
     seen = scene.seen(track)
     first, last = min(seen), max(seen)
+    times = f"{scene.time(first)} to {scene.time(last)}"
     asks = {
         "coordinate": f"What is the subject at frame{frame}:{coordinates(track, moment)} doing?",
         "location": f"What is the subject {in_place(moment.location)} at frame{frame} doing?",
         "appearance": f"What is the {name(track)} doing at frame{frame}?",
         "frames": f"What is the subject that is seen from frame{first} to frame{last} only doing at frame{frame}?",
-        "time": f"What is the subject that is seen from {scene.time(first)} to {scene.time(last)} only doing at frame{frame}?",
+        "time": f"What is the subject that is seen from {times} only doing at frame{frame}?",
         "action": f"Which subject is {moment.action} at frame{frame}?",
     }
     same = {
@@ -178,10 +180,14 @@ def absent(scene: Scene, program: Program) -> Rendered:
     )  # fmt: skip
 
 
-def dense(scene: Scene, program: Program) -> Rendered:  # noqa: ARG001 -- one signature for all families
+def dense(scene: Scene, program: Program) -> Rendered:
     """The dense caption, ordered in time."""
     _someone(scene)
-    risk = max([_place_risk(t, m) for t in scene.tracks for m in scene.seen(t).values()] + [t.risk for t in scene.tracks])
+    if len(scene.tracks) > MAX_NAMED:
+        raise Unanswerable(f"{len(scene.tracks)} subjects are too many for one timeline")
+    risk = max(
+        [_place_risk(t, m) for t in scene.tracks for m in scene.seen(t).values()] + [t.risk for t in scene.tracks]
+    )
     return Rendered(
         "Where is each moving subject over time? Answer in order, with frames.", timeline(scene),
         "video->timeline", "text", {"kind": "exact", "value": timeline(scene)},
@@ -189,7 +195,7 @@ def dense(scene: Scene, program: Program) -> Rendered:  # noqa: ARG001 -- one si
     )  # fmt: skip
 
 
-def caption(scene: Scene, program: Program) -> Rendered:  # noqa: ARG001
+def caption(scene: Scene, program: Program) -> Rendered:
     """The global caption."""
     _someone(scene)
     text = global_caption(scene)

@@ -83,6 +83,9 @@ def span_text(scene: Scene, first: int, last: int) -> str:
     return f"frame{first} to frame{last}, {scene.time(first)} to {scene.time(last)}"
 
 
+MAX_NAMED = 4  # subjects of one sentence or timeline: 17 cars made an answer of 400 words
+
+
 def in_place(location: str) -> str:
     """ "on the left", "at the top", "in the top left" """
     preposition = {"left": "on", "right": "on", "top": "at", "bottom": "at"}.get(location, "in")
@@ -90,8 +93,13 @@ def in_place(location: str) -> str:
 
 
 def global_caption(scene: Scene) -> str:
-    """One sentence over all subjects: who enters, moves how, from where to where, leaves."""
-    return ", and ".join(_clause(scene, track) for track in scene.tracks) + "."
+    """One sentence over the subjects seen longest: who enters, moves how, from where to where, leaves."""
+    longest = sorted(scene.tracks, key=lambda t: (-len(t.moments), t.track_id))[:MAX_NAMED]
+    clauses = [_clause(scene, track) for track in scene.tracks if track in longest]
+    others = len(scene.tracks) - len(clauses)
+    if others:
+        clauses.append(f"{others} other{'s' if others > 1 else ''} move{'' if others > 1 else 's'}")
+    return ", and ".join(clauses) + "."
 
 
 def timeline(scene: Scene) -> str:

@@ -63,7 +63,9 @@ def target_score(
     """
     for context, logprob in read.items():
         if len(logprob) != len(token_id) or not np.isfinite(logprob).all():
-            raise FloatingPointError(f"{target_id}: log-probabilities in context {context.kind} {context.frame}: {logprob}")
+            raise FloatingPointError(
+                f"{target_id}: log-probabilities in context {context.kind} {context.frame}: {logprob}"
+            )
     nll = {c: -float(np.sum(v, dtype=np.float64)) for c, v in read.items()}
     video = _only(nll, VIDEO)
     single = [value for c, value in nll.items() if c.kind == FRAME]

@@ -1,7 +1,7 @@
 """The generated world: shapes that move over a faint grid, with exact truth.
 
-Everything that is asked of the engine's eyes can be checked here, because position, size, colour and motion are known at
-every time. The background carries a faint grid, so that a camera that stands still can be told from one that moves.
+Everything that is asked of the engine's eyes can be checked here, because position, size, colour and motion are known
+at every time. The background carries a faint grid, so that a camera that stands still can be told from one that moves.
 """
 
 from collections.abc import Sequence

@@ -29,5 +29,5 @@ def round_trip(frames: Iterable[np.ndarray], *, fps: Fraction, crf: int) -> np.n
     film = BytesIO()
     write_film(film, frames, fps=fps, crf=crf)
     film.seek(0)
-    with av.open(film) as container:
+    with av.open(film, "r") as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])

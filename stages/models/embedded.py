@@ -19,7 +19,9 @@ from stages.models.protocols import Reading, Target, TooLong
 
 EMBEDDED = Path(__file__).parent / "checkpoints" / "shapes"
 CARD = "scorer.json"
-ROW_TOKENS = 2048  # questions and answers that share one copy of a context: beyond it attention costs more than the copy
+ROW_TOKENS = (
+    2048  # questions and answers that share one copy of a context: beyond it attention costs more than the copy
+)
 BATCH_TOKENS = 16_384  # tokens of one forward pass
 
 
@@ -91,7 +93,8 @@ class CalibratedScorer:
         return [Reading(b.token_id[-b.n_target :], tuple(v)) for b, v in zip(branches, found, strict=True)]
 
     def _check_length(self, targets: Sequence[Target], branches: Sequence[Branch], prefix: int) -> None:
-        limit = self._model.model.config.text_config.max_position_embeddings
+        text: Any = self._model.model.config.text_config
+        limit = int(text.max_position_embeddings)
         for target, branch in zip(targets, branches, strict=True):
             if prefix + len(branch.token_id) > limit:
                 raise TooLong(f"{target.target_id}: {prefix} + {len(branch.token_id)} tokens > {limit}")

@@ -1,8 +1,8 @@
 """LLaVA-OneVision as a scorer: log-probabilities of answers, given all frames, one frame, or none.
 
 Frames always enter as a *video*, one frame as a one-frame video (DESIGN section 4). Each frame goes through the vision
-tower once a clip; all targets of a clip share one copy of each context (stages/models/packing.py); logits exist at target
-positions only. Needs no torchvision: the image processor is the PIL one, applied frame by frame.
+tower once a clip; all targets of a clip share one copy of each context (stages/models/packing.py); logits exist at
+target positions only. Needs no torchvision: the image processor is the PIL one, applied frame by frame.
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,8 @@ class OneVision:
 
     def encode(self, pixels_TCHW: torch.Tensor) -> torch.Tensor:
         config = self.model.config
-        out = self.model.model.get_video_features(
+        inner: Any = self.model.model  # its annotations name tensor types that no tensor has
+        out = inner.get_video_features(
             pixels_TCHW[:, None],
             vision_feature_layer=config.vision_feature_layer,
             vision_feature_select_strategy=config.vision_feature_select_strategy,
@@ -89,7 +90,11 @@ class OneVision:
         """Input embeddings (B, S, D); `visual[i]` (n_i, D) fills the video positions of row i, in order."""
         embeds = self.model.get_input_embeddings()(packed.token_id_BS)
         at = packed.token_id_BS == self.video_id
-        flat = torch.cat([v for v in visual if len(v)]) if any(len(v) for v in visual) else embeds.new_zeros(0, embeds.shape[-1])
+        flat = (
+            torch.cat([v for v in visual if len(v)])
+            if any(len(v) for v in visual)
+            else embeds.new_zeros(0, embeds.shape[-1])
+        )
         if int(at.sum()) != len(flat):
             raise ValueError(f"{int(at.sum())} video positions, {len(flat)} visual tokens")
         return embeds.masked_scatter(at[..., None], flat.to(embeds.dtype))
@@ -155,7 +160,3 @@ class PixelRule:
         pixels = torch.from_numpy(small_THWC).permute(0, 3, 1, 2).float() / 255.0
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
         return (pixels - mean) / std
-
-
-def is_local(path: str) -> bool:
-    return Path(path).is_dir()

@@ -1,8 +1,8 @@
 """One prefix, many branches, one row: every target of a clip behind one copy of its frames, exactly.
 
-Branch tokens see the prefix and their own branch only, and positions restart after the prefix; so a packed branch gets the
-same numbers as prefix + branch alone (measured: 1e-5 in float32). Masking frames inside one shared video prefix is *not*
-the same (4.7 nats off in the pilot): another context needs another row.
+Branch tokens see the prefix and their own branch only, and positions restart after the prefix; so a packed branch gets
+the same numbers as prefix + branch alone (measured: 1e-5 in float32). Masking frames inside one shared video prefix is
+*not* the same (4.7 nats off in the pilot): another context needs another row.
 """
 
 from collections.abc import Sequence

@@ -27,7 +27,11 @@ MUTATIONS = {
     "left for right in motion": (describe, "COMPASS", _mirrored(describe.COMPASS)),
     "left for right in place": (describe, "COLUMNS", _mirrored(describe.COLUMNS)),
     "top for bottom": (describe, "ROWS", describe.ROWS[::-1]),
-    "one frame late": (scene.Scene, "at", lambda self, track, frame, at=scene.Scene.at: at(self, track, max(1, frame - 1))),
+    "one frame late": (
+        scene.Scene,
+        "at",
+        lambda self, track, frame, at=scene.Scene.at: at(self, track, max(1, frame - 1)),
+    ),
     "x for y": (scene, "box_text", lambda box, w, h, text=scene.box_text: text((box[1], box[0], box[3], box[2]), w, h)),
     "half the boxes' scale": (scene, "box_text", lambda box, w, h, text=scene.box_text: text(box, 2 * w, 2 * h)),
     "any subject is absent": (questions, "name", lambda track: "nobody"),

@@ -1,4 +1,4 @@
-"""The shared-prefix engine against brute force: one plain transformers forward for each context and target, batch of one."""
+"""The shared-prefix engine against brute force: one plain forward for each context and target, batch of one."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,91 @@
+"""README.md of a data set: a dataset card for the hub, with front matter, counts, columns and how to load it."""
+
+from pathlib import Path
+
+import yaml
+
+from pipeline.plots import to_png, tpl_by_length, tpl_histogram
+from pipeline.publish import TABLES
+from pipeline.report import environment
+from pipeline.shards import writing
+from pipeline.tally import Tally
+from schemas.manifest import Manifest
+from schemas.row import Record
+
+CARD = "README.md"
+PLOTS = {"tpl_by_family.png": tpl_histogram, "tpl_by_length.png": tpl_by_length}
+MEANING = {
+    "sample_id": "names the sample; also the key into `scores`",
+    "video_id": "sha256 of the video's bytes (remote files: of size and etag)",
+    "clip_id": "names the clip; the key into `clips`",
+    "group_id": "samples of one group ask about the same evidence in two directions",
+    "uri": "the video, relative to the videos' root where it can be",
+    "start_tick": "start of the clip, presentation ticks of the stream",
+    "end_tick": "end of the clip, exclusive",
+    "time_base_num": "seconds = ticks x num / den",
+    "time_base_den": "see time_base_num",
+    "frame_tick": "presentation times of the planned frames: frame1 of a text is the first of them",
+    "family": "what kind of question; \"given\": it came with the video",
+    "direction": "what is given -> what is asked",
+    "answer_type": "text, choice, box or interval",
+    "messages": "the conversation; `<video>` marks where the frames go",
+    "program": "JSON: the query over the tracks that the answer follows from",
+    "evidence": "JSON: tracks and planned frames (from 1) that the answer rests on",
+    "reward": "JSON: how to mark an answer: exact, iou, interval_iou or choice",
+    "tpl": "nats: what one frame, on average, lacks of what the film tells; null where not scored",
+    "tpl_key": "nats: what even the best frame lacks",
+    "hackability": "0..1: share of the film's information that a single frame has; null without such information",
+    "verdict": "temporal, one-frame or ungrounded; null where not scored",
+    "risk": "0..1: how near the label is to another one",
+    "scorer": "id and revision of the model that measured TPL",
+    "scorer_domain": "\"out\": the clip is unlike what the scorer knows, its scores say little",
+    "describer": "who wrote the words: templates over tracks, or the manifest",
+    "split": "train or validation, by video",
+}  # fmt: skip
+
+
+def write_card(out: Path, manifest: Manifest, tally: Tally) -> Path:
+    """Writes out/README.md and the figures that it shows, under out/plots/."""
+    path, points = out / CARD, tally.points
+    with writing(out / "plots"):
+        (out / "plots").mkdir(exist_ok=True)
+        for name, figure in PLOTS.items():
+            (out / "plots" / name).write_bytes(to_png(figure(points)))
+    with writing(path):
+        path.write_text(render(manifest, tally), encoding="utf-8")
+    return path
+
+
+def render(manifest: Manifest, tally: Tally) -> str:
+    """The card's Markdown, with its YAML front matter."""
+    template = environment().get_template("card.md.j2")
+    return template.render(
+        front=yaml.safe_dump(_front(), sort_keys=False),
+        manifest=manifest,
+        tally=tally,
+        columns=[(name, kind, MEANING[name]) for name, kind in _columns(TABLES["data"])],
+        others={name: _columns(row) for name, row in TABLES.items() if name != "data"},
+        rows={table: manifest.rows(table) for table in TABLES},
+        reasons_counted=sorted(tally.reasons.items(), key=lambda item: (item[0][0], -item[1], item[0])),
+    )
+
+
+def _front() -> dict[str, object]:
+    configs = [{"config_name": table, "data_files": f"{table}/*.parquet"} for table in TABLES]
+    return {
+        "license": "unknown",
+        "task_categories": ["video-text-to-text", "visual-question-answering"],
+        "language": ["en"],
+        "tags": ["video", "temporal-reasoning", "temporal-perplexity", "unhackable-temporal-rewarding"],
+        "configs": [{**configs[0], "default": True}, *configs[1:]],
+    }
+
+
+def _columns(row: type[Record]) -> list[tuple[str, str]]:
+    return [(field.name, _type(str(field.type))) for field in row.schema()]
+
+
+def _type(arrow: str) -> str:
+    """Arrow's type in fewer words."""
+    short = arrow.replace(" not null", "").replace("item: ", "").replace("large_string", "string")
+    return short if len(short) <= 60 else f"{short.split('<')[0]}<struct<...>>"

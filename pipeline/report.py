@@ -1,0 +1,95 @@
+"""report.html: one self-contained page that shows what a build made, and the console's funnel table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rich.table import Table
+
+from pipeline.funnel import Funnel
+from pipeline.plots import to_svg, tpl_by_length, tpl_histogram
+from pipeline.shards import writing
+from pipeline.strip import Strip, strip
+from pipeline.tally import MAX_LISTED, Exhibit, Tally
+from schemas.manifest import Manifest
+from schemas.sample import SelectedClip
+
+REPORT = "report.html"
+LoadFrames = Callable[[SelectedClip], np.ndarray]  # planned frames of a clip: uint8 RGB (T, H, W, 3), in any size
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An exhibit as the template reads it."""
+
+    exhibit: Exhibit
+    strip: Strip
+
+    @property
+    def question(self) -> str:
+        return self.exhibit.sample.messages[0].content.removeprefix("<video>\n")
+
+    @property
+    def answer(self) -> str:
+        return self.exhibit.sample.messages[-1].content
+
+
+def write_report(out: Path, manifest: Manifest, tally: Tally, load_frames: LoadFrames) -> Path:
+    """Writes out/report.html."""
+    path = out / REPORT
+    page = render(manifest, tally, load_frames)
+    with writing(path):
+        path.write_text(page, encoding="utf-8")
+    return path
+
+
+def render(manifest: Manifest, tally: Tally, load_frames: LoadFrames) -> str:
+    """The page as HTML, which needs no other file and no network."""
+    shown = [Shown(e, strip(e, load_frames(e.clip))) for e in tally.gallery()]
+    points = tally.points
+    template = environment().get_template("report.html.j2")
+    return template.render(
+        manifest=manifest,
+        tally=tally,
+        shown=shown,
+        histogram=to_svg(tpl_histogram(points)) if points else None,
+        lengths=to_svg(tpl_by_length(points)) if points else None,
+        seconds={line.stage: line.seconds for line in manifest.run.stages} if manifest.run else {},
+        ended=(tally.listed["failure"] + tally.listed["skip"])[:MAX_LISTED],
+        reasons_counted=sorted(tally.reasons.items(), key=lambda item: (item[0][0], -item[1], item[0])),
+    )
+
+
+def environment() -> Environment:
+    """Templates of this package; everything is escaped, and a name that is not there is an error."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def funnel_table(funnel: Funnel) -> Table:
+    """What became of every row, a line a stage, for the console."""
+    table = Table(title="Funnel", title_justify="left", header_style="bold")
+    for head in ("stage", "in", "out", "skipped", "failed", "seconds"):
+        table.add_column(head, justify="right" if head in ("in", "out", "seconds") else "left", overflow="fold")
+    for stage, count in funnel.stages.items():
+        table.add_row(
+            stage,
+            f"{count.rows_in:,}",
+            f"{count.rows_out:,}",
+            _reasons(count.skipped),
+            f"[red]{_reasons(count.failed)}[/red]" if count.failed else "",
+            f"{count.seconds:.1f}",
+        )
+    return table
+
+
+def _reasons(counts: dict[str, int]) -> str:
+    return "\n".join(f"{rows:,} {reason}" for reason, rows in sorted(counts.items(), key=lambda item: -item[1]))

@@ -1,0 +1,175 @@
+"""What a user points at, as sources: a folder of videos, one video, or a manifest."""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.video import QA, Source
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts"})
+MANIFEST_SUFFIXES = frozenset({".jsonl", ".csv", ".parquet"})
+COLUMNS = ("uri", "caption", "qa")
+
+
+class SourceError(ValueError):
+    """The input cannot be read as a list of videos. The message names the place and the remedy."""
+
+
+def read_sources(videos: str) -> list[Source]:
+    """Sources in a fixed order. A video that a manifest names need not exist: that becomes its failure."""
+    path = Path(videos).expanduser().absolute()
+    if path.is_dir():
+        return _folder(path)
+    if not path.exists():
+        raise SourceError(f"{videos}: no such file or folder")
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return [_source(path.name, path.parent, {})]
+    if path.suffix.lower() not in MANIFEST_SUFFIXES:
+        known = ", ".join(sorted(VIDEO_SUFFIXES | MANIFEST_SUFFIXES))
+        raise SourceError(f"{path}: neither a folder, a video nor a manifest; the suffixes known are {known}")
+    return _manifest(path)
+
+
+def source_id(source: Source) -> str:
+    """Names a source and the state of its file: it changes with the file's size or time, the uri, or the given texts.
+
+    So a build that goes on can leave a finished source alone without reading its bytes.
+    """
+    try:
+        stat = Path(source.location).stat()
+        state = f"{stat.st_size} {stat.st_mtime_ns}"
+    except OSError:
+        state = "not a local file"
+    text = json.dumps([source.to_dict(), state], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _folder(folder: Path) -> list[Source]:
+    files = sorted(_walk(folder, set()))
+    if not files:
+        known = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise SourceError(f"{folder}: no video in it; looked for {known}, in subfolders too")
+    return [_source(file.relative_to(folder).as_posix(), folder, {}) for file in files]
+
+
+def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """Videos at any depth, through links to folders, each real folder once."""
+    if folder.resolve() in seen:
+        return
+    seen.add(folder.resolve())
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry, seen)
+        elif entry.suffix.lower() in VIDEO_SUFFIXES:
+            yield entry
+
+
+def _manifest(path: Path) -> list[Source]:
+    read = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}[path.suffix.lower()]
+    sources: list[Source] = []
+    first: dict[str, str] = {}  # uri -> where it stood
+    for where, values in read(path):
+        unknown = sorted(set(values) - set(COLUMNS))
+        if unknown:
+            raise SourceError(f"{where}: unknown column {', '.join(unknown)}; known are {', '.join(COLUMNS)}")
+        source = _parse(where, values, path.parent)
+        if source.uri in first:
+            raise SourceError(f"{where}: {source.uri} stands already at {first[source.uri]}; keep one of them")
+        first[source.uri] = where
+        sources.append(source)
+    if not sources:
+        raise SourceError(f"{path}: no rows in it; write one video a row, with a column 'uri'")
+    return sources
+
+
+def _parse(where: str, values: dict[str, Any], base: Path) -> Source:
+    uri, caption = values.get("uri"), values.get("caption")
+    if not isinstance(uri, str) or not uri.strip():
+        raise SourceError(f"{where}: no uri; write the video's path or URL in the column 'uri'")
+    if caption is not None and not isinstance(caption, str):
+        raise SourceError(f"{where}: caption is {caption!r}; write text, or leave it out")
+    return _source(uri.strip(), base, {"caption": caption or None, "qa": _qa(where, values.get("qa"))})
+
+
+def _source(uri: str, base: Path, given: dict[str, Any]) -> Source:
+    uri = uri.removeprefix("file://")
+    if "://" in uri:
+        return Source(uri=uri, location=uri, caption=given.get("caption"), qa=given.get("qa", ()))
+    location = os.path.normpath(base / uri)
+    inside = Path(location).is_relative_to(base)
+    published = location if Path(uri).is_absolute() and not inside else os.path.relpath(location, base)
+    published = Path(published).as_posix()
+    return Source(uri=published, location=location, caption=given.get("caption"), qa=given.get("qa", ()))
+
+
+def _qa(where: str, value: Any) -> tuple[QA, ...]:
+    if value is None:
+        return ()
+    wanted = 'a list like [{"question": "...", "answer": "..."}]'
+    if not isinstance(value, list):
+        raise SourceError(f"{where}: qa is {value!r}; write {wanted}")
+    pairs = []
+    for pair in value:
+        if not (isinstance(pair, dict) and set(pair) == {"question", "answer"}):
+            raise SourceError(f"{where}: qa holds {pair!r}; write {wanted}")
+        if not all(isinstance(text, str) and text.strip() for text in pair.values()):
+            raise SourceError(f"{where}: qa holds {pair!r}; question and answer are texts that are not empty")
+        pairs.append(QA(question=pair["question"], answer=pair["answer"]))
+    return tuple(pairs)
+
+
+def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        values = _json(f"{path}:{number}", line)
+        if not isinstance(values, dict):
+            raise SourceError(f'{path}:{number}: {line.strip()[:80]} is no object; write {{"uri": "..."}}')
+        yield f"{path}:{number}", values
+
+
+def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    reader = csv.DictReader(_text(path).splitlines(keepends=True), strict=True)
+    try:
+        for row in reader:
+            where = f"{path}:{reader.line_num}"
+            if None in row or None in row.values():
+                raise SourceError(f"{where}: not as many cells as the header has; quote cells that hold a comma")
+            values: dict[str, Any] = {name: cell or None for name, cell in row.items()}
+            if row.get("qa"):
+                values["qa"] = _json(f"{where}, column qa", row["qa"])
+            yield where, values
+    except csv.Error as error:
+        raise SourceError(f"{path}:{reader.reader.line_num}: not readable as csv: {error}") from error
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SourceError(f"{path}: not readable as Parquet: {error}") from error
+    for number, values in enumerate(table.to_pylist(), start=1):
+        yield f"{path}, row {number}", values
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
+
+
+def _json(where: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SourceError(f"{where}: not JSON: {error}") from error

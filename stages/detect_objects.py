@@ -1,0 +1,153 @@
+"""Boxes of what moves in a clip, at every tracking frame."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from schemas.clip import Affine, DecodedClip, DetectedClip, Detection
+from schemas.outcome import Reason, Skip
+from schemas.time import seconds
+from stages.algorithms.camera import IDENTITY, chain, global_motion, mean_shift_px
+from stages.algorithms.motion import MAX_COVER, Blob, FrameMotion, find_motion
+from stages.base import Resources, Stage
+from stages.media.child import Limits
+from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
+
+DETECTOR = "motion/1"
+MIN_FRAMES = 5  # a median of fewer is no background
+MAX_STRAY = {"static": 0.25, "unknown": 0.05, "moving": 0.15}  # share of the ground's edges that may change
+MAX_LOST = 0.15  # of the steps of a moving camera that may stay unknown
+KEY_SHIFT = 0.05  # frame diagonals after which another frame becomes the reference
+MAX_RESIDUAL = 0.2  # residual share of the frame under a compensated camera
+MAX_BLOBS_MOVING = 8
+MAX_DARK_SHARE = 0.5  # of the frames, that may be lost to fades and flashes
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectObjects(Stage[DecodedClip, DetectedClip, ClipFrames]):
+    """Adds the expert's detections and the camera path, both in pixels of the upright frame."""
+
+    expert: str = "motion"
+    min_area: float = 0.001  # of the frame
+    store_dir: str = STORE_DIR
+    store_gb: float = STORE_GB
+
+    resources = Resources(cpus=1, memory_gb=1.0)
+    operational = frozenset({"store_dir", "store_gb"})
+
+    def __post_init__(self) -> None:
+        if self.expert != "motion":
+            raise ValueError(f"no expert {self.expert!r}; there is: 'motion'")
+        if not 0 < self.min_area < 1:
+            raise ValueError(f"min_area={self.min_area} is no share of the frame: give a number between 0 and 1")
+
+    def open(self) -> ClipFrames:
+        return ClipFrames(self.store_dir, self.store_gb, Limits())
+
+    def process(self, frames: ClipFrames, clips: Sequence[DecodedClip], /) -> list[DetectedClip | Skip]:
+        return [
+            detected(clip, frames.load(clip), self.min_area)
+            if len(clip.track_tick) >= MIN_FRAMES
+            else Skip(Reason.TOO_FEW_FRAMES, f"{len(clip.track_tick)} tracking frames < {MIN_FRAMES}")
+            for clip in clips
+        ]
+
+
+def detected(clip: DecodedClip, frames_THWC: np.ndarray, min_area: float) -> DetectedClip | Skip:
+    """The clip with its detections, from its tracking frames as the store holds them."""
+    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames_THWC]
+    path, lost = _anchored_path(greys) if clip.camera != "static" else ([IDENTITY] * len(greys), 0.0)
+    if clip.camera == "moving" and lost > MAX_LOST:
+        return Skip(Reason.CAMERA_MOVES, f"and cannot be followed over {lost:.0%} of the steps > {MAX_LOST:.0%}")
+    if clip.camera == "unknown" and lost > MAX_LOST:
+        path = [IDENTITY] * len(greys)  # taken as static; the changes outside the blobs decide below
+    is_moving = any(affine != IDENTITY for affine in path)
+    drift = None if is_moving else _drift_px(greys)
+    if drift is not None:
+        return Skip(Reason.CAMERA_MOVES, f"camera called {clip.camera}, yet the picture drifts by {drift:.1f} px")
+    steps = np.diff([seconds(tick, clip.time_base_num, clip.time_base_den) for tick in clip.track_tick])
+    motion = find_motion(frames_THWC, path, step_s=float(np.median(steps)), min_area=min_area, is_moving=is_moving)
+    doubt = doubt_about("moving" if is_moving else clip.camera, motion)
+    if doubt is not None:
+        return doubt
+    scale_x, scale_y = clip.width_px / clip.store_width_px, clip.height_px / clip.store_height_px
+    detections = tuple(_detection(t, blob, scale_x, scale_y) for t, frame in enumerate(motion) for blob in frame.blobs)
+    if not detections:
+        return Skip(Reason.NO_SUBJECT, f"nothing moves that covers {min_area:.2%} of the frame")
+    return clip.extend(
+        DetectedClip,
+        detections=detections,
+        camera_path=tuple(_scaled(affine, scale_x, scale_y) for affine in path),
+        detector=DETECTOR,
+    )
+
+
+def _anchored_path(greys: Sequence[np.ndarray]) -> tuple[list[Affine], float]:
+    """Affines to frame 0, and the share of frames whose motion is unknown.
+
+    Each frame is compared with a key frame as long as both show much the same, so that errors do not add up.
+    """
+    path, lost, key = [IDENTITY], 0, 0
+    far_px = KEY_SHIFT * float(np.hypot(*greys[0].shape))
+    for t in range(1, len(greys)):
+        motion = global_motion(greys[key], greys[t])
+        if not motion.is_known and key != t - 1:
+            key = t - 1
+            motion = global_motion(greys[key], greys[t])
+        lost += not motion.is_known
+        path.append(chain([path[key], motion.affine])[-1])
+        if mean_shift_px(motion.affine, (greys[0].shape[0], greys[0].shape[1])) > far_px:
+            key = t
+    return path, lost / max(1, len(greys) - 1)
+
+
+def _drift_px(greys: Sequence[np.ndarray]) -> float | None:
+    """How far a camera that seems static goes in the end, in store pixels; None where it is truly static.
+
+    Steps under the noise of one step add up: only far frames show them.
+    """
+    for later in (len(greys) // 2, len(greys) - 1):
+        motion = global_motion(greys[0], greys[later])
+        shift_px = float(np.hypot(motion.affine[2], motion.affine[5]))
+        if motion.is_known and shift_px > 1.0:
+            return shift_px
+    return None
+
+
+def doubt_about(camera: str, motion: Sequence[FrameMotion]) -> Skip | None:
+    """Why the detections of this clip cannot be trusted, or None."""
+    dark = float(np.mean([frame.cover > MAX_COVER for frame in motion]))
+    stray = float(np.median([frame.stray for frame in motion]))
+    cover = float(np.median([frame.cover for frame in motion]))
+    count = float(np.median([len(frame.blobs) for frame in motion]))
+    if camera != "moving" and dark > MAX_DARK_SHARE:
+        return Skip(Reason.NO_SUBJECT, f"the whole picture changes in {dark:.0%} of the frames: light, not subjects")
+    lead = "cannot tell: " if camera == "unknown" else ""
+    if stray > MAX_STRAY[camera]:
+        return Skip(Reason.CAMERA_MOVES, f"{lead}{stray:.0%} of the ground's edges change > {MAX_STRAY[camera]:.0%}")
+    if camera != "static" and cover > MAX_RESIDUAL:
+        return Skip(Reason.CAMERA_MOVES, f"{lead}{cover:.0%} of the frame seems to move > {MAX_RESIDUAL:.0%}")
+    if camera != "static" and count > MAX_BLOBS_MOVING:
+        return Skip(Reason.CAMERA_MOVES, f"{lead}{count:g} blobs a frame > {MAX_BLOBS_MOVING}")
+    return None
+
+
+def _detection(t: int, blob: Blob, scale_x: float, scale_y: float) -> Detection:
+    x1, y1, x2, y2 = blob.box_xyxy_px
+    return Detection(
+        frame=t,
+        box_xyxy_px=(x1 * scale_x, y1 * scale_y, x2 * scale_x, y2 * scale_y),
+        label="",
+        score=blob.score,
+        rgb=blob.rgb,
+        fill=blob.fill,
+        outline=blob.outline,
+    )
+
+
+def _scaled(affine: Affine, scale_x: float, scale_y: float) -> Affine:
+    """The affine between pixels of the store as one between pixels of the upright frame."""
+    a, b, tx, c, d, ty = affine
+    return a, b * scale_x / scale_y, tx * scale_x, c * scale_y / scale_x, d, ty * scale_y

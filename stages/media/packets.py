@@ -1,0 +1,185 @@
+"""Opens a video and reads its packets: which frames a player would show, and when. Runs in the decoder child."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import av
+import fsspec
+from av.container import InputContainer
+from av.error import FFmpegError, InvalidDataError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from stages.media.child import ReadError
+from stages.media.facts import Packets
+
+TOLERANCE_S = 0.5  # by which the data of a whole file may end before the length in its header
+TEXT_BYTES = frozenset(range(32, 127)) | {9, 10, 12, 13}
+
+
+class NoVideoStream(ReadError):
+    """The file is well-formed and holds no moving picture: a decision for the stage, not an accident."""
+
+
+def is_remote(location: str) -> bool:
+    return "://" in location and not location.startswith("file://")
+
+
+def local_path(location: str) -> Path:
+    return Path(location.removeprefix("file://"))
+
+
+@contextmanager
+def opened(location: str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A container and its first real video stream; every error names the file."""
+    with named(location), _container(location) as container:
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            raise NoVideoStream(f"{location}: no stream of moving pictures")
+        stream = streams[0]
+        stream.codec_context.thread_count = 1
+        yield container, stream
+
+
+@contextmanager
+def named(location: str) -> Iterator[None]:
+    """Turns what libraries raise into a ReadError with file, cause and remedy."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except FileNotFoundError as error:
+        raise ReadError(f"{location}: no such file; check the manifest") from error
+    except FFmpegError as error:
+        raise ReadError(f"{location}: cannot be decoded: {error.strerror}; re-encode or download it again") from error
+    except OSError as error:
+        raise ReadError(f"{location}: cannot be read: {error}") from error
+
+
+@contextmanager
+def _container(location: str) -> Iterator[InputContainer]:
+    if is_remote(location):
+        with fsspec.open(location, "rb") as file, av.open(file, "r", metadata_errors="replace") as container:
+            yield container
+        return
+    path = local_path(location)
+    if path.is_dir():
+        raise ReadError(f"{location}: is a directory, not a video")
+    if path.stat().st_size == 0:
+        raise ReadError(f"{location}: is empty (0 bytes); download it again")
+    # "file:" keeps colons in names from being read as protocols; playlists must not reach other hosts.
+    options = {"protocol_whitelist": "file"}
+    try:
+        container = av.open(f"file:{path}", "r", options=options, metadata_errors="replace")
+    except InvalidDataError as error:
+        raise ReadError(f"{location}: {_why_invalid(path)}") from error
+    with container:
+        yield container
+
+
+def _why_invalid(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if all(byte in TEXT_BYTES for byte in head):
+        return "is text, not a video; remove it from the input"
+    if head[4:8] == b"ftyp":
+        return "holds no readable index (moov): cut off or still being written; download it again"
+    return "is in no known video format; remove it, or download it again"
+
+
+def read_packets(location: str) -> Packets:
+    """The packet table of a video, remembered while the file keeps its size and date."""
+    stamp = 0
+    if not is_remote(location) and local_path(location).exists():
+        stat = local_path(location).stat()
+        stamp = hash((stat.st_size, stat.st_mtime_ns))
+    return _read_packets(location, stamp)
+
+
+@lru_cache(maxsize=4)
+def _read_packets(location: str, stamp: int) -> Packets:
+    with opened(location) as (container, stream):
+        table, last_s = PacketTable(location), 0.0
+        for packet in container.demux():
+            if packet.stream_index == stream.index:
+                table.add(packet)
+            elif packet.pts is not None:
+                last_s = max(last_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        packets = table.close()
+        _check_complete(location, container, stream, table.n_packets, packets, last_s)
+    return packets
+
+
+def _check_complete(
+    location: str, container: InputContainer, stream: VideoStream, n_packets: int, packets: Packets, last_s: float
+) -> None:
+    """Raises where the header promises more than the file holds."""
+    formats = container.format.name.split(",")
+    if "mov" in formats and n_packets < stream.frames:
+        raise ReadError(
+            f"{location}: cut off: {n_packets} of {stream.frames} frames are in the file; download it again"
+        )
+    assert stream.time_base is not None
+    last_s = max(last_s, float(packets.end_tick * stream.time_base))
+    promised_s = 0.0
+    if "avi" in formats:  # counts ticks; the container's own duration is a guess from the bytes that are there
+        promised_s = float(stream.frames * stream.time_base)
+    elif container.duration and {"matroska", "flv"} & set(formats):
+        promised_s = ((container.start_time or 0) + container.duration) / av.time_base
+    if last_s < 0.99 * promised_s - TOLERANCE_S:
+        raise ReadError(f"{location}: cut off: the data end at {last_s:.1f} of {promised_s:.1f} s; download it again")
+
+
+class PacketTable:
+    """Collects the packets of one video stream in the order of the file."""
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self._shown: list[tuple[int, int]] = []  # tick and duration
+        self._keys: list[int] = []
+        self.n_packets = 0  # whole ones
+
+    def add(self, packet: Any) -> None:
+        """Takes a packet in; those before the first keyframe and those that an edit list hides are not shown."""
+        if packet.size == 0:
+            return
+        self.n_packets += not packet.is_corrupt
+        if packet.pts is None:
+            raise ReadError(
+                f"{self._location}: packets without presentation times;"
+                " remux it: ffmpeg -fflags +genpts -i IN -c copy OUT.mkv"
+            )
+        if packet.is_keyframe:
+            self._keys.append(packet.pts)
+        # Leading frames of an open GOP at the start refer to frames that are not there.
+        if self._keys and packet.pts >= self._keys[0] and not packet.is_discard:
+            self._shown.append((packet.pts, packet.duration or 0))
+
+    def close(self) -> Packets:
+        """The table; the last frame lasts as long as its packet says, else as the frame before it."""
+        shown = sorted(dict(self._shown).items())
+        if not shown:
+            raise ReadError(f"{self._location}: no decodable frame: no packet, or no keyframe; re-encode it")
+        ticks = [tick for tick, _ in shown]
+        last = shown[-1][1] or (ticks[-1] - ticks[-2] if len(ticks) > 1 else 1)
+        return Packets(ticks=tuple(ticks), end_tick=ticks[-1] + last, key_ticks=tuple(sorted(set(self._keys))))
+
+
+def file_id(location: str) -> tuple[str, str, int]:
+    """Identity, its kind and the size in bytes: the hash of the content, remotely of size and etag."""
+    with named(location):
+        if not is_remote(location):
+            with local_path(location).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest(), "bytes", os.fstat(file.fileno()).st_size
+        filesystem, path = fsspec.core.url_to_fs(location)
+        info = filesystem.info(path)
+    etag = info.get("ETag") or info.get("etag") or info.get("md5Hash") or info.get("content_md5")
+    if not etag:
+        raise ReadError(f"{location}: the store gives no etag to identify the file by; copy it to a local disk")
+    size = int(info["size"])
+    return hashlib.sha256(f"{size}:{etag}".encode()).hexdigest(), "etag", size

@@ -1,0 +1,108 @@
+"""Detections of films with known truth, and the clips that are declined."""
+
+import numpy as np
+import pytest
+
+from schemas.clip import DetectedClip
+from schemas.outcome import Reason, Skip
+from stages.algorithms.camera import IDENTITY
+from stages.algorithms.motion import FrameMotion
+from stages.detect_objects import DetectObjects, detected, doubt_about
+from tests.scenes import Film, Shape, clip_of, iou, line, render
+
+DISC = Shape(kind="disc", rgb=(220, 30, 30), size_px=36, place=line((-20, 60), (110, 10)))
+
+
+def _detect(film: Film, camera: str, scale: int = 1) -> DetectedClip | Skip:
+    return detected(clip_of(film, camera=camera, scale=scale), film.frames_THWC, 0.001)
+
+
+class FakeFrames:
+    """A store that holds one film."""
+
+    def __init__(self, film: Film) -> None:
+        self._film = film
+
+    def load(self, clip: object) -> np.ndarray:
+        return self._film.frames_THWC
+
+
+def test_boxes_are_in_pixels_of_the_upright_frame() -> None:
+    film = render([DISC])
+    row = _detect(film, "static", scale=3)
+    assert isinstance(row, DetectedClip)
+    for detection in row.detections[2:]:
+        truth = film.boxes[detection.frame][0]
+        assert truth is not None
+        x1, y1, x2, y2 = (3 * side for side in truth)
+        assert iou(detection.box_xyxy_px, (x1, y1, x2, y2)) > 0.8
+    assert row.detector == "motion/1"
+    assert set(row.camera_path) == {IDENTITY}
+
+
+def test_the_stage_loads_from_the_store_and_keeps_order(tmp_path_factory: pytest.TempPathFactory) -> None:
+    film = render([DISC])
+    short = render([DISC], seconds=0.4)
+    stage = DetectObjects(store_dir=str(tmp_path_factory.mktemp("store")))
+    clips = [clip_of(film, camera="static"), clip_of(short, camera="static")]
+    rows = stage.process(FakeFrames(film), clips)  # type: ignore[arg-type]
+    assert isinstance(rows[0], DetectedClip)
+    assert rows[1] == Skip(Reason.TOO_FEW_FRAMES, "4 tracking frames < 5")
+
+
+def test_the_camera_path_is_in_pixels_of_the_upright_frame() -> None:
+    shape = Shape(kind="disc", rgb=(220, 30, 30), size_px=36, place=line((300, 60), (-110, 0)))
+    row = _detect(render([shape], seconds=2, pan_px_s=(40, 0)), "moving", scale=2)
+    assert isinstance(row, DetectedClip)
+    # 19 steps of 4 px in the store are 152 px there.
+    assert row.camera_path[-1][2] == pytest.approx(152, abs=4)
+    assert row.camera_path[-1][5] == pytest.approx(0, abs=4)
+
+
+@pytest.mark.parametrize("pan_px_s", [(60.0, 10.0), (15.0, 4.0)])
+def test_still_shapes_under_a_pan_are_nothing(pan_px_s: tuple[float, float]) -> None:
+    still = Shape(kind="square", rgb=(30, 60, 230), size_px=40, place=line((250, 60), (0, 0)))
+    row = _detect(render([still], pan_px_s=pan_px_s), "moving")
+    assert isinstance(row, Skip)
+    assert row.reason is Reason.NO_SUBJECT
+
+
+def test_a_drifting_picture_that_is_called_static_is_declined() -> None:
+    row = _detect(render([DISC], pan_px_s=(8, 2)), "static")
+    assert isinstance(row, Skip)
+    assert row.reason is Reason.CAMERA_MOVES
+    assert "drifts" in row.detail
+
+
+@pytest.mark.parametrize(
+    ("camera", "stray", "reason"),
+    [
+        ("unknown", 0.06, Reason.CAMERA_MOVES),
+        ("unknown", 0.04, None),
+        ("moving", 0.16, Reason.CAMERA_MOVES),
+        ("static", 0.16, None),
+        ("static", 0.26, Reason.CAMERA_MOVES),
+    ],
+)
+def test_changing_ground_is_declined_the_sooner_the_less_is_known(
+    camera: str, stray: float, reason: Reason | None
+) -> None:
+    doubt = doubt_about(camera, [FrameMotion(blobs=(), cover=0.01, stray=stray)] * 9)
+    assert (doubt and doubt.reason) == reason
+
+
+def test_an_unknown_camera_is_static_where_the_ground_does_not_change() -> None:
+    assert isinstance(_detect(render([DISC]), "unknown"), DetectedClip)
+
+
+def test_a_fade_is_no_subject() -> None:
+    film = render([], seconds=3)
+    light = np.abs(np.linspace(-1, 1, 30))[:, None, None, None]
+    row = _detect(Film(frames_THWC=(film.frames_THWC * light).astype(np.uint8), boxes=[], fps=10), "static")
+    assert isinstance(row, Skip)
+    assert row.reason is Reason.NO_SUBJECT
+
+
+def test_an_unknown_expert_is_named() -> None:
+    with pytest.raises(ValueError, match="no expert 'magic'"):
+        DetectObjects(expert="magic", store_dir="unused")

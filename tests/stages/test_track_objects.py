@@ -1,0 +1,169 @@
+"""Tracks of films with known truth: identity, patience, and what is no subject."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from schemas.clip import Box, DetectedClip, Detection, TrackedClip
+from schemas.outcome import Reason, Skip
+from stages.algorithms.camera import IDENTITY
+from stages.detect_objects import detected
+from stages.track_objects import TrackObjects
+from tests.scenes import Film, Shape, clip_of, iou, line, render
+
+RED, BLUE, GREEN = (220, 30, 30), (30, 60, 230), (20, 200, 60)
+DISC = Shape(kind="disc", rgb=RED, size_px=36, place=line((-20, 50), (110, 5)))
+SQUARE = Shape(kind="square", rgb=BLUE, size_px=40, place=line((340, 140), (-100, 0)))
+
+
+def _track(film: Film, camera: str = "static", clip_id: str = "a") -> TrackedClip | Skip:
+    row = detected(clip_of(film, camera=camera, clip_id=clip_id), film.frames_THWC, 0.001)
+    return row if isinstance(row, Skip) else TrackObjects().process(None, [row])[0]
+
+
+def _tracked(film: Film, camera: str = "static") -> TrackedClip:
+    row = _track(film, camera)
+    assert isinstance(row, TrackedClip), row
+    return row
+
+
+def _is_no_subject(row: TrackedClip | Skip) -> None:
+    assert isinstance(row, Skip)
+    assert row.reason is Reason.NO_SUBJECT
+
+
+def _median_iou(row: TrackedClip, film: Film, track: int, shape: int) -> float:
+    pairs = [(o.box_xyxy_px, film.boxes[o.frame][shape]) for o in row.tracks[track].observations]
+    return float(np.median([iou(box, truth) if truth else 0.0 for box, truth in pairs]))
+
+
+def test_a_moving_shape_is_one_track() -> None:
+    film = render([DISC])
+    row = _tracked(film)
+    assert [track.track_id for track in row.tracks] == [1]
+    assert len(row.tracks[0].observations) >= 28
+    assert _median_iou(row, film, 0, 0) >= 0.85
+    assert row.tracker.startswith("bytetrack/trackers-2.")
+
+
+def test_observations_are_detections() -> None:
+    row = _tracked(render([DISC, SQUARE]))
+    assert all(o in row.detections for track in row.tracks for o in track.observations)
+
+
+@pytest.mark.parametrize("fps", [5, 10, 30])
+def test_two_shapes_are_two_tracks_with_their_colours(fps: int) -> None:
+    film = render([DISC, SQUARE], fps=fps)
+    row = _tracked(film)
+    assert len(row.tracks) == 2
+    colours = [np.median([o.rgb for o in track.observations], axis=0) for track in row.tracks]
+    red = 0 if colours[0][0] > colours[1][0] else 1
+    assert colours[red] == pytest.approx(RED, abs=8)
+    assert colours[1 - red] == pytest.approx(BLUE, abs=8)
+    assert _median_iou(row, film, red, 0) >= 0.85
+    assert _median_iou(row, film, 1 - red, 1) >= 0.85
+
+
+def test_what_stops_stays_tracked() -> None:
+    film = render(
+        [Shape(kind="triangle", rgb=GREEN, size_px=40, place=line((40, 90), (100, 0), stop_s=1.2))], seconds=5
+    )
+    row = _tracked(film)
+    assert len(row.tracks) == 1
+    assert [o.frame for o in row.tracks[0].observations] == list(range(50))
+
+
+@pytest.mark.parametrize("pan_px_s", [(0.0, 0.0), (50.0, 5.0), (12.0, 0.0)])
+@pytest.mark.parametrize("title", [(0.8, 2.2), (-1.0, 9.0)])
+def test_a_title_is_no_subject(pan_px_s: tuple[float, float], title: tuple[float, float]) -> None:
+    _is_no_subject(_track(render([], title=title, pan_px_s=pan_px_s), "moving" if any(pan_px_s) else "static"))
+
+
+def test_a_title_does_not_hide_a_subject() -> None:
+    row = _tracked(render([DISC], title=(0.8, 2.2)))
+    assert len(row.tracks) == 1
+
+
+def test_a_subject_under_a_pan_is_tracked() -> None:
+    film = render(
+        [Shape(kind="disc", rgb=RED, size_px=36, place=line((60, 60), (20, 70)))], seconds=2, pan_px_s=(40, 0)
+    )
+    row = _tracked(film, "moving")
+    assert len(row.tracks) == 1
+    assert _median_iou(row, film, 0, 0) >= 0.85
+
+
+def test_ids_do_not_depend_on_other_clips() -> None:
+    rows = []
+    for clip_id, shapes in (("a", [DISC, SQUARE]), ("b", [SQUARE])):
+        film = render(shapes)
+        rows.append(detected(clip_of(film, camera="static", clip_id=clip_id), film.frames_THWC, 0.001))
+    stage = TrackObjects()
+    assert stage.process(None, rows) == stage.process(None, rows[::-1])[::-1]
+    assert stage.process(None, rows[1:]) == stage.process(None, rows)[1:]
+
+
+def _row(boxes: list[Box | None], fps: int, rgb: Sequence[tuple[float, ...]] | None = None) -> DetectedClip:
+    """A clip whose detections are given: at most one box a frame."""
+    film = Film(frames_THWC=np.zeros((len(boxes), 180, 320, 3), np.uint8), boxes=[], fps=fps)
+    seen = [
+        Detection(
+            frame=t, box_xyxy_px=box, label="", score=0.8, rgb=RED if rgb is None else rgb[t], fill=1.0, outline=0.8
+        )
+        for t, box in enumerate(boxes)
+        if box is not None
+    ]
+    return clip_of(film, camera="static").extend(
+        DetectedClip, detections=tuple(seen), camera_path=(IDENTITY,) * len(boxes), detector="given/1"
+    )
+
+
+def _moving(fps: int, seconds: float) -> list[Box | None]:
+    return [(20 + 60 * t / fps, 50.0, 60 + 60 * t / fps, 90.0) for t in range(round(seconds * fps))]
+
+
+@pytest.mark.parametrize("fps", [5, 10, 30])
+@pytest.mark.parametrize(("unseen_s", "tracks"), [(0.2, 1), (0.8, 2)])
+def test_patience_is_in_seconds(fps: int, unseen_s: float, tracks: int) -> None:
+    boxes = _moving(fps, 4.0)
+    gone = range(round(1.6 * fps), round(1.6 * fps) + round(unseen_s * fps))
+    row = TrackObjects().process(None, [_row([None if t in gone else b for t, b in enumerate(boxes)], fps)])[0]
+    assert isinstance(row, TrackedClip)
+    assert len(row.tracks) == tracks
+    assert sum(len(track.observations) for track in row.tracks) == len(boxes) - len(gone)
+
+
+def test_patience_under_two_frames_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"patience_s=0\.3 is under two sampled frames"):
+        TrackObjects(patience_s=0.3).process(None, [_row(_moving(5, 3.0), 5)])
+
+
+@pytest.mark.parametrize("fast_px_s", [150, 400])
+def test_a_small_fast_subject_is_one_track(fast_px_s: int) -> None:
+    boxes: list[Box | None] = [(5 + fast_px_s * t / 10, 80.0, 29 + fast_px_s * t / 10, 104.0) for t in range(7)]
+    row = TrackObjects().process(None, [_row(boxes, 10)])[0]
+    assert (row.reason if isinstance(row, Skip) else len(row.tracks)) == (1 if fast_px_s == 150 else Reason.NO_SUBJECT)
+
+
+def test_a_jump_of_colour_or_size_ends_a_track() -> None:
+    boxes = _moving(10, 3.0)
+    colours = [RED if t < 15 else BLUE for t in range(30)]
+    assert len(_given(_row(boxes, 10, rgb=colours)).tracks) == 2
+    doubled = [b if t < 15 or b is None else (b[0], b[1], b[2] + 40, b[3] + 30) for t, b in enumerate(boxes)]
+    assert len(_given(_row(doubled, 10)).tracks) == 2
+
+
+def _given(row: DetectedClip) -> TrackedClip:
+    result = TrackObjects().process(None, [row])[0]
+    assert isinstance(result, TrackedClip), result
+    return result
+
+
+def test_causes_are_counted() -> None:
+    still: list[Box | None] = [(100.0, 50.0, 140.0, 90.0)] * 30
+    row = _row(still, 10)
+    short = replace(row.detections[0], frame=10, box_xyxy_px=(250.0, 120.0, 280.0, 150.0))
+    result = TrackObjects().process(None, [replace(row, detections=(*row.detections, short))])[0]
+    assert result == Skip(Reason.NO_SUBJECT, "2 tracks: 1 short, 1 still")
