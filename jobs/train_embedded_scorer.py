@@ -26,7 +26,7 @@ def main(
     """About 40 CPU minutes: one thread learns, a second process makes films."""
     course = Course(seed=seed)
     rng = np.random.default_rng([seed, 3])
-    corpus = [lesson(rng, side_px=64, n_frames=8, film=False) for _ in range(1500)]
+    corpus = [lesson(rng, side_px=SIDE_PX, n_frames=8, film=False) for _ in range(1500)]
     tokenizer = train_tokenizer(t for item in corpus for t in _texts(item))
     start = time.process_time()
     losses: list[float] = []

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from stages.algorithms.tpl import contexts, target_score
 from stages.base import Resources, Stage
 from stages.media.child import Limits
 from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
+from stages.models.checkpoint import revision
 from stages.models.protocols import EngineDead, Scorer, Target, TooLong
 
 CAPTION_QUESTION = {
@@ -73,6 +74,11 @@ class ScoreCaptions(Stage[CaptionedClip, ScoredClip, Eyes]):
     resources: ClassVar[Resources] = Resources(cpus=0.5, memory_gb=1.0)
     fatal: ClassVar[tuple[type[Exception], ...]] = (EngineDead,)
     operational: ClassVar[frozenset[str]] = frozenset({"store_dir", "store_gb"})
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The scorer by its bytes, too: another checkpoint under the same name is another plan."""
+        return {**super().parameters, "scorer_revision": revision(self.scorer)}
 
     def open(self) -> Eyes:
         return open_eyes(self.scorer, self.store_dir, self.store_gb)

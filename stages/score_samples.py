@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from schemas.outcome import Reason, Skip
 from schemas.sample import ComposedClip, MeasuredClip, Sample
 from stages.algorithms.draws import draws
 from stages.base import Resources, Stage
 from stages.media.frame_store import STORE_DIR, STORE_GB
+from stages.models.checkpoint import revision
 from stages.models.protocols import EngineDead, Target, TooLong
 from stages.score_captions import Eyes, open_eyes
 
@@ -28,6 +29,11 @@ class ScoreSamples(Stage[ComposedClip, MeasuredClip, Eyes]):
     resources: ClassVar[Resources] = Resources(cpus=0.5, memory_gb=1.0)
     fatal: ClassVar[tuple[type[Exception], ...]] = (EngineDead,)
     operational: ClassVar[frozenset[str]] = frozenset({"store_dir", "store_gb"})
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The scorer by its bytes, too: another checkpoint under the same name is another plan."""
+        return {**super().parameters, "scorer_revision": revision(self.scorer)}
 
     def open(self) -> Eyes:
         return open_eyes(self.scorer, self.store_dir, self.store_gb)

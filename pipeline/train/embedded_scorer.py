@@ -6,7 +6,8 @@ are branches behind one copy of its frames. Muon on the hidden matrices: AdamW a
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -25,9 +26,11 @@ from stages.algorithms.world import BACKGROUND
 from stages.models.onevision import OneVision, PixelRule, Shown
 from stages.models.packing import pack
 
-SIDE_PX = 64
+SIDE_PX = 96  # 6 x 6 patches, pooled to 3 x 3 tokens a frame: one for each place that has a name
 N_FRAMES = 8
 LONG = 300  # characters: conversations with a whole track; one of them costs as much as four others
+NUMBER_WEIGHT = 0.2  # of coordinates in the loss: most tokens, of which the last digit cannot be seen
+WAVES = 16  # of the Fourier features that number embeddings start from, so that neighbours are near
 PIXEL = PixelRule(SIDE_PX, (BACKGROUND / 255,) * 3, (64 / 255,) * 3)  # background near 0: loss .31 against .62 (pilot)
 
 
@@ -36,11 +39,12 @@ class Course:
     """How long and on what; times are CPU seconds on one AVX2 thread, measured in DESIGN.md."""
 
     seed: int = 0
-    image_steps: int = 400
+    image_steps: int = 320
     image_batch: int = 64
-    film_steps: int = 1200
+    film_steps: int = 1050
     film_batch: int = 16
-    talks: int = 4  # conversations a film and step, one long one at most
+    talks: int = 5  # short conversations a film and step
+    long_share: float = 0.35  # of the steps that also have a long one
     one_frame_share: float = 0.3
     no_frame_share: float = 0.05
     lr_matrix: float = 0.02
@@ -76,7 +80,7 @@ def train(course: Course, tokenizer: PreTrainedTokenizerFast, log: Callable[[str
         films = Films(course.seed, steps * batch, image=stage == "image")
         optimizers, schedulers = _optimizers(scorer.model, course, steps)
         for step, lessons in enumerate(_batches(films, batch)):
-            loss = _loss(scorer, lessons, _showing(rng, course, stage), rng, course.talks)
+            loss = _loss(scorer, lessons, _showing(rng, course, stage), rng, course)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(scorer.model.parameters(), 1.0)
             for part in (*optimizers, *schedulers):
@@ -94,7 +98,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, hidden: int) -> LlavaOnevision
         bos_token_id=None, eos_token_id=_id(tokenizer, "<|im_end|>"), pad_token_id=_id(tokenizer, "<|pad|>"),
     )  # fmt: skip
     vision = SiglipVisionConfig(
-        hidden_size=96, intermediate_size=192, num_hidden_layers=2, num_attention_heads=3, image_size=SIDE_PX,
+        hidden_size=96, intermediate_size=256, num_hidden_layers=3, num_attention_heads=3, image_size=SIDE_PX,
         patch_size=16,
     )  # fmt: skip
     setattr(vision, "vision_use_head", False)  # noqa: B010 -- read by the tower, declared nowhere
@@ -106,11 +110,27 @@ def new_model(tokenizer: PreTrainedTokenizerFast, hidden: int) -> LlavaOnevision
     model = LlavaOnevisionForConditionalGeneration(config)
     position = model.model.vision_tower.get_submodule("embeddings.position_embedding").weight
     torch.nn.init.normal_(position, std=0.5)
+    _spread_numbers(model.get_input_embeddings().weight, tokenizer)
     return model
+
+
+def _spread_numbers(embedding_VD: torch.Tensor, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Starts the embeddings of 0..1000 on a smooth curve: 351 is learned where 350 and 352 are seen."""
+    angle = torch.outer(torch.arange(1001) / 1001, torch.arange(1, WAVES + 1) * torch.pi)
+    waves = torch.cat([angle.sin(), angle.cos()], dim=1) / torch.arange(1, WAVES + 1).repeat(2)
+    curve = waves @ torch.randn(2 * WAVES, embedding_VD.shape[1])
+    with torch.no_grad():
+        embedding_VD[_numbers(tokenizer)] = curve / curve.std() * embedding_VD.std()
 
 
 def _id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
     return int(tokenizer.get_vocab()[token])
+
+
+@cache
+def _numbers(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+    vocabulary = tokenizer.get_vocab()
+    return torch.tensor([vocabulary[str(n)] for n in range(1001)])
 
 
 def _batches(films: Films, size: int) -> Iterator[list[Lesson]]:
@@ -129,21 +149,33 @@ def _showing(rng: np.random.Generator, course: Course, stage: str) -> str:
 
 
 def _loss(
-    scorer: OneVision, lessons: Sequence[Lesson], showing: str, rng: np.random.Generator, talks: int
+    scorer: OneVision, lessons: Sequence[Lesson], showing: str, rng: np.random.Generator, course: Course
 ) -> torch.Tensor:
-    """Mean cross-entropy of the answers' tokens."""
-    features = scorer.encode(torch.cat([PIXEL.normalise(item.frames_THWC) for item in lessons]))
-    sizes = [len(item.frames_THWC) for item in lessons]
+    """Mean cross-entropy of the answers' tokens, numbers weighing less."""
+    with_long = bool(rng.random() < course.long_share)
     contexts = [_shown(item, showing, rng) for item in lessons]
     branches = [
-        [scorer.branch(c.question, c.answer, end=True) for c in _talks(item, context, rng, talks)]
+        [scorer.branch(c.question, c.answer, end=True) for c in _talks(item, context, rng, course.talks, with_long)]
         for item, context in zip(lessons, contexts, strict=True)
     ]
-    packed = pack([scorer.prefix(c, features.shape[1]) for c in contexts], branches, scorer.tokenizer.pad_token_id)
-    visual = [scorer.visual(f, c) for f, c in zip(features.split(sizes), contexts, strict=True)]
-    return torch.nn.functional.cross_entropy(
-        scorer.target_logits(packed, scorer.embed(packed, visual)), packed.target_id
-    )
+    visual = _visual(scorer, lessons, contexts)
+    tokens_a_frame = (SIDE_PX // 32) ** 2
+    packed = pack([scorer.prefix(c, tokens_a_frame) for c in contexts], branches, scorer.tokenizer.pad_token_id)
+    logits = scorer.target_logits(packed, scorer.embed(packed, visual))
+    weight = torch.ones(logits.shape[1])
+    weight[_numbers(scorer.tokenizer)] = NUMBER_WEIGHT
+    return torch.nn.functional.cross_entropy(logits, packed.target_id, weight=weight)
+
+
+def _visual(scorer: OneVision, lessons: Sequence[Lesson], contexts: Sequence[Shown]) -> list[torch.Tensor]:
+    """The visual tokens of each context; only frames that are shown go through the tower."""
+    if not any(c.index for c in contexts):
+        return [scorer.model.model.image_newline.new_zeros(0, scorer.model.model.image_newline.shape[0])] * len(lessons)
+    frames = [item.frames_THWC[list(c.index)] for item, c in zip(lessons, contexts, strict=True)]
+    features = scorer.encode(torch.cat([PIXEL.normalise(f) for f in frames])).split([len(f) for f in frames])
+    return [
+        scorer.visual(f, replace(c, index=tuple(range(len(c.index))))) for f, c in zip(features, contexts, strict=True)
+    ]
 
 
 def _shown(item: Lesson, showing: str, rng: np.random.Generator) -> Shown:
@@ -152,7 +184,7 @@ def _shown(item: Lesson, showing: str, rng: np.random.Generator) -> Shown:
     return Shown(index, header([i + 1 for i in index], item.times))
 
 
-def _talks(item: Lesson, context: Shown, rng: np.random.Generator, count: int) -> list[Conversation]:
+def _talks(item: Lesson, context: Shown, rng: np.random.Generator, count: int, with_long: bool) -> list[Conversation]:
     """Some of the film's conversations; where one frame is shown, also what it shows."""
     if item.scene.n_frames == 1:  # image stage: who is where, and nothing longer
         return [c for c in item.conversations if c.kind in ("shown", "static")]
@@ -161,7 +193,7 @@ def _talks(item: Lesson, context: Shown, rng: np.random.Generator, count: int) -
         said.insert(0, shown(item.scene, context.index[0] + 1))
     long = [c for c in said if len(c.question) + len(c.answer) > LONG]
     short = [c for c in said if len(c.question) + len(c.answer) <= LONG]
-    return [*long[:1], *short[: count - 1]]
+    return [*long[:with_long], *short[:count]]
 
 
 def _optimizers(

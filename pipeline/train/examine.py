@@ -14,16 +14,16 @@ import numpy as np
 import torch
 
 from pipeline.train.lessons import WHICH, Conversation, Lesson, lesson, which
-from schemas.clip import Trajectory
 from stages.algorithms.describe import COLUMNS, COMPASS, ROWS, STILL
 from stages.algorithms.prompt import header
-from stages.algorithms.questions import BOX_FORMAT, TRACK_FORMAT
+from stages.algorithms.questions import BOX_FORMAT
 from stages.algorithms.scene import in_place, name
 from stages.algorithms.tpl import Context, Thresholds, contexts, target_score
 from stages.algorithms.world import BACKGROUND, RGB, SHAPE_NAMES
-from stages.models.embedded import CARD
+from stages.models.checkpoint import CARD
 from stages.models.onevision import OneVision, Shown
 
+CAPTION = "What happens in this video?"
 HELD_OUT_SEED = 10_001
 TOLERANCE = 16.0  # grey levels: grid lines and compression noise of the generated films lie within
 PLACES = sorted({in_place(c if r == "centre" else r if c == "centre" else f"{r} {c}") for r in ROWS for c in COLUMNS})
@@ -127,21 +127,13 @@ def _choices(item: Lesson) -> Iterator[Choice]:
             question = f"Where is the {name(track)} at frame{k}, {scene.time(k)}? {BOX_FORMAT}"
             answers = tuple(f"{p[0].upper()}{p[1:]}," for p in PLACES)
             yield Choice("place", question, answers, PLACES.index(in_place(moment.location)))
-        if (run := _direction_run(item, track)) is not None:
-            frame, word = run
-            question = f"What is the {name(track)} doing at frame{frame}? What is its whole track? {TRACK_FORMAT}"
-            answers = tuple(f"It is the {name(track)}, {w}," for w in (*(f"moving {c}" for c in COMPASS), STILL))
-            yield Choice("direction", question, answers, COMPASS.index(word))
-
-
-def _direction_run(item: Lesson, track: Trajectory) -> tuple[int, str] | None:
-    """The middle of the first run of at least two planned frames with one direction of motion."""
-    seen = item.scene.seen(track)
-    for k, moment in seen.items():
-        following = seen.get(k + 1)
-        if moment.action != STILL and following and following.action == moment.action:
-            return k, moment.action.removeprefix("moving ")
-    return None
+    first = scene.tracks[0]
+    motions = scene.phases(first)
+    if motions and scene.event(first, ("enters", "appears")) is None:
+        words = (*(f"moves {c}" for c in COMPASS), "stays still", "waits")
+        truth = f"moves {motions[0]}" if motions[0] != STILL else "stays still" if set(motions) == {STILL} else "waits"
+        answers = tuple(f"A {name(first)} {w}" for w in words)
+        yield Choice("direction", CAPTION, answers, words.index(truth))
 
 
 def _caption(item: Lesson) -> Conversation:

@@ -14,20 +14,15 @@ import numpy as np
 
 from schemas.clip import Affine
 from stages.algorithms.camera import as_matrix
+from stages.algorithms.ghosts import MIN_CONTRAST, contrast, strongest, uncover, unsmear
 
 BACKGROUND_FRAMES = 49  # of a static clip; the median of more costs time and changes little
 WINDOW_S = 1.0  # half the time window of the moving background
 WINDOW_FRAMES = 8
 NOISE_SIGMAS = 5.0
-MIN_CONTRAST = 26.0  # levels of the strongest channel; H.264 at usual rates stays under it on flat ground
 MAX_LIMIT = 60.0
 GAIN_RANGE = (0.75, 1.33)  # changes of exposure that are compensated
-GHOST_RATIO = 1.25
-MIN_LEFT = 0.001  # of the frame: what came and stayed
-LEFT_RATIO = 1.6  # the sides of an outline must differ this much more in one image than in the other
-MIN_SMEAR_PX = 8
-SMEAR_FRAMES = 3  # that must show the place without its smear
-SMEAR_PASSES = 2
+SMEAR_PASSES = 4
 OVERLAY_SHIFT_PX = 3.0  # the camera must have moved this far before stillness says anything
 
 
@@ -87,13 +82,13 @@ def anchored_scenes(frames_THWC: np.ndarray, camera_path: Sequence[Affine], has_
     if not has_drift:  # what is laid over each other by a pixel's error has edges everywhere, and tells nothing
         few = max(3, min(5, len(sample) // 3), len(sample) // 8)
         early_HW3, late_HW3 = temporal_median(_odd(sample[:few])), temporal_median(_odd(sample[-few:]))
-        _uncover(empty_HW3, early_HW3, _matched(late_HW3, early_HW3), limit_HW)
+        uncover(empty_HW3, early_HW3, _matched(late_HW3, early_HW3), limit_HW)
         for _ in range(SMEAR_PASSES):
-            _unsmear(empty_HW3, [_matched(image, empty_HW3) for image in sample], limit_HW)
+            unsmear(empty_HW3, [_matched(image, empty_HW3) for image in sample], limit_HW)
     shown_HW = np.ones((height_px, width_px), np.uint8)
     for t, raw_HW3 in enumerate(frames_THWC):
         frame_HW3 = _matched(laid(raw_HW3, t), empty_HW3)
-        contrast_HW = _tolerant_contrast(frame_HW3, empty_HW3) if has_drift else _contrast(frame_HW3, empty_HW3)
+        contrast_HW = _tolerant_contrast(frame_HW3, empty_HW3) if has_drift else contrast(frame_HW3, empty_HW3)
         still_HW = None
         if has_drift:
             contrast_HW = cv2.multiply(contrast_HW, laid(shown_HW, t))
@@ -145,99 +140,6 @@ def _odd(items: Any) -> Any:
     return items if len(items) % 2 else items[1:]
 
 
-def _uncover(empty_HW3: np.ndarray, early_HW3: np.ndarray, late_HW3: np.ndarray, limit_HW: np.ndarray) -> None:
-    """Corrects the empty place where something came and stayed, or stood and left, for most of the clip.
-
-    Where the beginning and the end differ, the one that has an edge along the outline of the difference shows a thing,
-    and the other the place without it.
-    """
-    differs_HW = (_contrast(early_HW3, late_HW3) > limit_HW).astype(np.uint8)
-    differs_HW = cv2.morphologyEx(differs_HW, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    differs_HW = cv2.morphologyEx(differs_HW, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    count, label_HW, stats, _ = cv2.connectedComponentsWithStats(differs_HW, connectivity=8)
-    for index in range(1, count):
-        if stats[index, cv2.CC_STAT_AREA] < MIN_LEFT * differs_HW.size:
-            continue
-        for part_HW, owner in _owners(label_HW == index, (early_HW3, late_HW3)):
-            if owner is not None:
-                wide_HW = cv2.dilate(part_HW.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-                empty_HW3[wide_HW] = (late_HW3, early_HW3)[owner][wide_HW]
-
-
-def _owners(part_hw: np.ndarray, images: tuple[np.ndarray, np.ndarray]) -> list[tuple[np.ndarray, int | None]]:
-    """The part, or its brighter and darker pieces, each with the image that shows a thing there; None: cannot tell.
-
-    Where a thing overlaps the place it left, what came and what went are one part, of opposite sign.
-    """
-    owner = _owner(part_hw, images)
-    if owner is not None:
-        return [(part_hw, owner)]
-    change_hw3 = images[0].astype(np.int16) - images[1]
-    strongest_hw = np.take_along_axis(change_hw3, np.abs(change_hw3).argmax(axis=2)[..., None], axis=2)[..., 0]
-    pieces: list[tuple[np.ndarray, int | None]] = []
-    for side_hw in (part_hw & (strongest_hw > 0), part_hw & (strongest_hw <= 0)):
-        count, label_hw, stats, _ = cv2.connectedComponentsWithStats(side_hw.astype(np.uint8), connectivity=8)
-        large = [k for k in range(1, count) if stats[k, cv2.CC_STAT_AREA] >= MIN_SMEAR_PX]
-        pieces += [(label_hw == k, _owner(label_hw == k, images)) for k in large]
-    return pieces
-
-
-def _owner(part_hw: np.ndarray, images: tuple[np.ndarray, np.ndarray]) -> int | None:
-    steps = outline_steps(part_hw, images)
-    if steps is None or max(steps) < LEFT_RATIO * min(steps):
-        return None
-    return int(steps[1] > steps[0])
-
-
-def _unsmear(empty_HW3: np.ndarray, sample: Sequence[np.ndarray], limit_HW: np.ndarray) -> None:
-    """Corrects the empty place where subjects were for most of the clip, though each was there for a while only.
-
-    The median holds a smear of them: a ghost in the frames that show the place without them. It becomes the median of
-    the moments at which no subject is there.
-    """
-    looks = [_ghosts_and_subjects(image, empty_HW3, limit_HW) for image in sample]
-    ghosts = np.sum([ghost_HW for ghost_HW, _ in looks], axis=0)
-    smear_HW = cv2.dilate((ghosts >= SMEAR_FRAMES).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    if not smear_HW.any():
-        return
-    taken_NP = np.stack([subject_HW[smear_HW] for _, subject_HW in looks])
-    shown_NP3 = np.ma.masked_array(
-        np.stack([image[smear_HW] for image in sample]), np.repeat(taken_NP[..., None], 3, axis=2)
-    )
-    free_P = (~taken_NP).sum(axis=0) >= SMEAR_FRAMES
-    clean_HW3 = empty_HW3.copy()
-    clean_HW3[smear_HW] = np.where(free_P[:, None], np.ma.median(shown_NP3, axis=0).filled(0), empty_HW3[smear_HW])
-    changed_HW = (_contrast(clean_HW3, empty_HW3) > MIN_CONTRAST / 2).astype(np.uint8)
-    count, label_HW = cv2.connectedComponents(cv2.dilate(changed_HW, np.ones((3, 3), np.uint8)), connectivity=8)
-    for index in range(1, count):
-        part_HW = label_HW == index
-        steps = outline_steps(part_HW, (clean_HW3, empty_HW3))
-        if steps is not None and steps[1] > GHOST_RATIO * steps[0]:
-            empty_HW3[part_HW] = clean_HW3[part_HW]
-
-
-def _ghosts_and_subjects(
-    frame_HW3: np.ndarray, empty_HW3: np.ndarray, limit_HW: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Two masks: what the empty place shows and the frame does not, and what hides the place from the frame."""
-    differs_HW = (_contrast(frame_HW3, empty_HW3) > limit_HW).astype(np.uint8)
-    differs_HW = cv2.morphologyEx(differs_HW, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    count, label_HW, stats, _ = cv2.connectedComponentsWithStats(differs_HW, connectivity=8)
-    ghost_HW, subject_HW = np.zeros(differs_HW.shape, bool), np.zeros(differs_HW.shape, np.uint8)
-    for index in range(1, count):
-        x, y, w, h, area = (int(v) for v in stats[index])
-        if area < MIN_SMEAR_PX:
-            continue
-        view = (slice(max(0, y - 4), y + h + 4), slice(max(0, x - 4), x + w + 4))
-        for part_hw, owner in _owners(label_HW[view] == index, (frame_HW3[view], empty_HW3[view])):
-            if owner == 1:
-                ghost_HW[view] |= part_hw
-            else:  # the hull: where a subject overlaps its smear, the two do not differ
-                hull = cv2.convexHull(np.argwhere(part_hw)[:, ::-1].astype(np.int32))
-                subject_HW[view] = cv2.fillConvexPoly(np.ascontiguousarray(subject_HW[view]), hull, 1)
-    return ghost_HW, cv2.dilate(subject_HW, np.ones((5, 5), np.uint8)) > 0
-
-
 def _matrices(camera_path: Sequence[Affine]) -> list[np.ndarray]:
     return [np.vstack([as_matrix(affine), [0.0, 0.0, 1.0]]) for affine in camera_path]
 
@@ -250,18 +152,8 @@ def _still(frames_THWC: np.ndarray, to_first: Sequence[np.ndarray], t: int) -> n
     for side in (range(t - 1, -1, -1), range(t + 1, len(frames_THWC))):
         other = next((i for i in side if np.hypot(*(to_first[i] @ middle - here)[:2]) >= OVERLAY_SHIFT_PX), None)
         if other is not None:
-            still_HW |= _contrast(frames_THWC[other], frames_THWC[t]) < MIN_CONTRAST / 2
+            still_HW |= contrast(frames_THWC[other], frames_THWC[t]) < MIN_CONTRAST / 2
     return still_HW
-
-
-def _contrast(frame_HW3: np.ndarray, empty_HW3: np.ndarray) -> np.ndarray:
-    return strongest(cv2.absdiff(frame_HW3, empty_HW3))
-
-
-def strongest(image_HW3: np.ndarray) -> np.ndarray:
-    """The strongest channel, so that objects as bright as the ground but of other colour are seen."""
-    r, g, b = cv2.split(image_HW3)
-    return cv2.max(cv2.max(r, g), b)
 
 
 def _matched(frame_HW3: np.ndarray, empty_HW3: np.ndarray) -> np.ndarray:
@@ -296,25 +188,3 @@ def _limit(noise_HW: np.ndarray) -> np.ndarray:
 def _noise_limit(contrast_HW: np.ndarray) -> int:
     sigma = 1.4826 * float(np.median(contrast_HW[::2, ::2]))
     return int(np.clip(NOISE_SIGMAS * sigma, MIN_CONTRAST, MAX_LIMIT))
-
-
-def outline_steps(blob_hw: np.ndarray, images: tuple[np.ndarray, np.ndarray]) -> tuple[float, float] | None:
-    """How much each image changes across the blob's outline, in levels; None where too little of it is in view."""
-    contours, _ = cv2.findContours(blob_hw.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    points_N2 = max(contours, key=len)[:, 0].astype(np.float32)
-    tangent_N2 = np.roll(points_N2, -3, axis=0) - np.roll(points_N2, 3, axis=0)
-    length_N1 = np.maximum(np.linalg.norm(tangent_N2, axis=1, keepdims=True), 1e-6)
-    normal_N2 = np.stack([tangent_N2[:, 1], -tangent_N2[:, 0]], axis=1) / length_N1
-    inner_N2, outer_N2 = (np.rint(points_N2 + side * 3 * normal_N2).astype(int) for side in (-1, 1))
-    limit = np.array([blob_hw.shape[1], blob_hw.shape[0]])
-    inside_N = np.all((inner_N2 >= 0) & (inner_N2 < limit) & (outer_N2 >= 0) & (outer_N2 < limit), axis=1)
-    if inside_N.sum() < 8:
-        return None
-    first, second = (_step(image, inner_N2[inside_N], outer_N2[inside_N]) for image in images)
-    return first, second
-
-
-def _step(image_HW3: np.ndarray, inner_N2: np.ndarray, outer_N2: np.ndarray) -> float:
-    smooth = cv2.blur(image_HW3, (3, 3)).astype(np.int16)
-    inner, outer = (smooth[points[:, 1], points[:, 0]] for points in (inner_N2, outer_N2))
-    return float(np.abs(inner - outer).max(axis=1).mean())

@@ -29,7 +29,7 @@ def compose(
     max_subjects: int = 6,
     curve: Sequence[float] | None = None,
 ) -> list[Sample]:
-    """All samples of a clip, in a fixed order; of more than `max_subjects` subjects, as many are drawn to be asked about.
+    """All samples of a clip, in a fixed order; of more subjects than `max_subjects`, as many are drawn.
 
     `curve` (nats by planned frame, of the clip's caption) draws the query frames from those that alone tell least.
     """

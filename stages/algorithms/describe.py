@@ -17,6 +17,14 @@ ROWS = ("top", "centre", "bottom")
 COMPASS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")  # by 45 degrees, y down
 STILL = "still"
 SHAPES = ("circle", "square", "triangle")
+# Least and most fill and outline of the motion expert's blobs after H.264; shapes of 15 px have the roundest corners.
+SHAPE_RANGES = {
+    "square": (0.94, 1.0, 0.72, 0.91),
+    "circle": (0.74, 0.83, 0.88, 1.0),
+    "triangle": (0.46, 0.6, 0.55, 0.77),
+}
+SHAPE_ASPECT = 1.15
+STEADY_FILL = 0.035  # median deviation over the track: what has one shape keeps it
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white", "grey", "black")
 SIZES = ("small", "large")
 HUES = ((14, "red"), (40, "orange"), (70, "yellow"), (170, "green"), (262, "blue"), (320, "purple"), (345, "pink"))
@@ -94,15 +102,12 @@ def shape_word(observations: Sequence[Detection], width_px: int, height_px: int)
         return "object"
     fill, outline = median(o.fill for o in whole), median(o.outline for o in whole)
     aspect = median((o.box_xyxy_px[2] - o.box_xyxy_px[0]) / (o.box_xyxy_px[3] - o.box_xyxy_px[1]) for o in whole)
-    steady = median(abs(o.fill - fill) for o in whole) < 0.04
-    if not steady or not 0.8 < aspect < 1.25:
+    steady = median(abs(o.fill - fill) for o in whole) < STEADY_FILL
+    if not steady or not 1 / SHAPE_ASPECT < aspect < SHAPE_ASPECT:
         return "object"
-    if fill > 0.9 and 0.7 < outline < 0.86:
-        return "square"
-    if 0.7 < fill < 0.86 and outline > 0.8:
-        return "circle"
-    if 0.42 < fill < 0.62 and 0.48 < outline < 0.72:
-        return "triangle"
+    for word, (least_fill, most_fill, least_outline, most_outline) in SHAPE_RANGES.items():
+        if least_fill <= fill <= most_fill and least_outline <= outline <= most_outline:
+            return word
     return "object"
 
 

@@ -18,16 +18,9 @@ import numpy as np
 
 from schemas.clip import Affine
 from stages.algorithms.association import inside
-from stages.algorithms.background import (
-    GHOST_RATIO,
-    MIN_CONTRAST,
-    Scene,
-    anchored_scenes,
-    followed_scenes,
-    outline_steps,
-    strongest,
-)
+from stages.algorithms.background import Scene, anchored_scenes, followed_scenes
 from stages.algorithms.camera import mean_shift_px
+from stages.algorithms.ghosts import GHOST_RATIO, MIN_CONTRAST, outline_steps, strongest
 
 MIN_SIDE = 0.03  # frame diagonals: slivers under a moving camera are edges that parallax lays bare
 MAX_DRIFT = 0.12  # frame diagonals: a camera that strays less shows one place, whose median serves the whole clip

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,26 +12,23 @@ import torch
 from schemas.sample import ScorerCard
 from stages.algorithms.prompt import header
 from stages.algorithms.tpl import NUMERIC_FLOOR, Context, Thresholds
+from stages.models.checkpoint import CARD, checkpoint, revision
 from stages.models.onevision import OneVision, Shown
 from stages.models.packing import Branch
 from stages.models.protocols import Reading, Target, TooLong
 
-EMBEDDED = Path(__file__).parent / "checkpoints" / "shapes"
-CARD = "scorer.json"
 ROW_TOKENS = (
     2048  # questions and answers that share one copy of a context: beyond it attention costs more than the copy
 )
 BATCH_TOKENS = 16_384  # tokens of one forward pass
 
 
-def load_scorer(path: str) -> "CalibratedScorer":
+def load_scorer(scorer: str) -> "CalibratedScorer":
     """A scorer by folder, or the embedded one by the name "embedded"; one CPU thread, so that sums have one order."""
-    folder = EMBEDDED if path == "embedded" else Path(path)
-    file = folder / CARD
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder}: no {CARD}. A scorer is a checkpoint with measured thresholds and skill.")
+    folder = checkpoint(scorer)
     torch.set_num_threads(1)
-    return CalibratedScorer(OneVision.load(str(folder)), json.loads(file.read_text()), _revision(folder))
+    card = json.loads((folder / CARD).read_text())
+    return CalibratedScorer(OneVision.load(str(folder)), card, revision(scorer))
 
 
 @dataclass(frozen=True)
@@ -123,11 +119,3 @@ def _batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
         else:
             batches.append([i])
     return batches
-
-
-def _revision(folder: Path) -> str:
-    """Twelve digits of the hash of weights and tokenizer: a scorer is its bytes."""
-    digest = hashlib.sha256()
-    for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json", CARD):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()[:12]
