@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from pipeline.train.embedded_scorer import Course, train
+from pipeline.train.embedded_scorer import SIDE_PX, Course, train
 from pipeline.train.examine import examine
 from pipeline.train.lessons import Lesson, lesson
 from pipeline.train.vocabulary import train_tokenizer

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.collect import Finished, finished
-from pipeline.funnel import Funnel
+from pipeline.funnel import Funnel, StageCount
 from pipeline.ledger import Ledger
 from pipeline.plan import Plan
 from pipeline.publish import FinishedVideo
@@ -112,10 +112,13 @@ def _failed(video: Finished) -> bool:
 
 
 def _without_copies(videos: Sequence[Video]) -> tuple[list[Video], list[Outcome]]:
-    """One video for each content, the first by uri; the others end as Skip(duplicate_file)."""
+    """One video for each content, one that brings texts before one that does not, then the first by uri.
+
+    The others end as Skip(duplicate_file).
+    """
     first: dict[str, Video] = {}
     copies: list[Outcome] = []
-    for video in sorted(videos, key=lambda v: v.uri):
+    for video in sorted(videos, key=lambda v: (not (v.caption or v.qa), v.uri)):
         original = first.setdefault(video.video_id, video)
         if original is not video:
             detail = f"same bytes as {original.uri}"
@@ -133,6 +136,8 @@ def funnel_of(built: Built) -> Funnel:
         total = total.merge(source.funnel)
     for _, video in built.read():
         total = total.merge(video.funnel)
+    for copy in built.copies:  # they came out of probing as videos, and went no further
+        total = total.merge(Funnel({copy.stage: StageCount(rows_out=-1, skipped={copy.reason: 1})}))
     return total
 
 

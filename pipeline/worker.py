@@ -28,6 +28,10 @@ class Worker:
         self._name = name
         self._state = stage.open()
 
+    def close(self) -> None:
+        """Ends what the stage opened."""
+        self._stage.close(self._state)
+
     def __call__(self, block: pa.Table) -> pa.Table:
         """The block after this stage; rows that ended earlier pass by."""
         alive, ended = split_block(block)

@@ -25,7 +25,7 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(Generic[In, Out, State]):
-    """Fields are parameters. `open` runs once per worker, `process` once per batch."""
+    """Fields are parameters. `open` runs once per worker, `process` once per batch, `close` at the end."""
 
     version: ClassVar[int] = 1  # raise it when equal parameters begin to give other rows
     resources: ClassVar[Resources] = Resources()
@@ -42,6 +42,9 @@ class Stage(Generic[In, Out, State]):
     def open(self) -> State:
         """What the worker keeps: weights, decoders, stores. A stage that keeps nothing leaves this alone."""
         return None  # type: ignore[return-value]
+
+    def close(self, state: State) -> None:
+        """Gives back what `open` took, where that does not end with its process: decoder children."""
 
     def process(self, state: State, rows: Sequence[In], /) -> Sequence[Out | Skip | Sequence[Out | Skip]]:
         """One result for each row, in order: a row, a Skip, or a list of both. An empty list is an error: say Skip."""

@@ -36,31 +36,22 @@ class ComposeSamples(Stage[ScoredClip, ComposedClip, None]):
             max_subjects=self.max_subjects,
             curve=curve,
         )
-        given, drops = _given(clip)
+        given = _given(clip)
         sure = [s for s in samples if s.risk <= self.max_risk]
         if not sure and not given:
             why = f"{len(samples)} questions with one answer, none under label risk {self.max_risk:g}"
             return Skip(Reason.NOTHING_TO_SAY, f"{len(clip.trajectories)} tracks, {why}")
-        return clip.extend(
-            ComposedClip, samples=(*sure, *given), drops=(*drops, *(self._risky(s) for s in samples if s not in sure))
-        )
+        drops = tuple(self._risky(s) for s in samples if s not in sure)
+        return clip.extend(ComposedClip, samples=(*sure, *given), drops=drops)
 
     def _risky(self, sample: Sample) -> Drop:
         detail = f"risk {sample.risk:.2f} > {self.max_risk:g}"
         return Drop(key=sample.sample_id, stage="ComposeSamples", reason=Reason.LABEL_RISK, detail=detail)
 
 
-def _given(clip: ScoredClip) -> tuple[tuple[Sample, ...], tuple[Drop, ...]]:
-    """The manifest's own questions: taken where the clip is the whole video, else dropped once, with the reason."""
-    if clip.is_whole_video:
-        return tuple(_given_sample(clip, k) for k in range(len(clip.qa_given))), ()
-    texts = len(clip.qa_given) + bool(clip.caption_given)
-    if not texts or clip.shot_index != 0:
-        return (), ()
-    detail = f"{texts} given texts are about the whole video, which has more than one clip"
-    return (), (
-        Drop(key=f"{clip.clip_id}/given", stage="ComposeSamples", reason=Reason.TEXT_SPANS_SHOTS, detail=detail),
-    )
+def _given(clip: ScoredClip) -> tuple[Sample, ...]:
+    """The manifest's own questions, where the clip is the whole video; elsewhere they ended with the split."""
+    return tuple(_given_sample(clip, k) for k in range(len(clip.qa_given))) if clip.is_whole_video else ()
 
 
 def _given_sample(clip: ScoredClip, k: int) -> Sample:

@@ -31,6 +31,9 @@ class DecodeClip(Stage[Clip, DecodedClip, ClipFrames]):
     def open(self) -> ClipFrames:
         return ClipFrames(self.store_dir, self.store_gb, Limits(timeout_s=self.timeout_s, memory_gb=self.memory_gb))
 
+    def close(self, frames: ClipFrames) -> None:
+        frames.close()
+
     def process(self, frames: ClipFrames, clips: Sequence[Clip], /) -> list[DecodedClip | Skip]:
         return [self._decode(frames, clip) for clip in clips]
 

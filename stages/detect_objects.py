@@ -46,6 +46,9 @@ class DetectObjects(Stage[DecodedClip, DetectedClip, ClipFrames]):
     def open(self) -> ClipFrames:
         return ClipFrames(self.store_dir, self.store_gb, Limits())
 
+    def close(self, frames: ClipFrames) -> None:
+        frames.close()
+
     def process(self, frames: ClipFrames, clips: Sequence[DecodedClip], /) -> list[DetectedClip | Skip]:
         return [
             detected(clip, frames.load(clip), self.min_area)

@@ -24,6 +24,9 @@ class ProbeVideo(Stage[Source, Video, Reader]):
     def open(self) -> Reader:
         return Reader(Limits(timeout_s=self.timeout_s, memory_gb=self.memory_gb))
 
+    def close(self, reader: Reader) -> None:
+        reader.close()
+
     def process(self, reader: Reader, sources: Sequence[Source], /) -> list[Video | Skip]:
         return [_probe(reader, source) for source in sources]
 

@@ -83,6 +83,9 @@ class ScoreCaptions(Stage[CaptionedClip, ScoredClip, Eyes]):
     def open(self) -> Eyes:
         return open_eyes(self.scorer, self.store_dir, self.store_gb)
 
+    def close(self, eyes: Eyes) -> None:
+        eyes.frames.close()
+
     def process(self, eyes: Eyes, clips: Sequence[CaptionedClip], /) -> list[ScoredClip | Skip]:
         return [self._scored(eyes, clip) for clip in clips]
 

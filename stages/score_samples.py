@@ -38,6 +38,9 @@ class ScoreSamples(Stage[ComposedClip, MeasuredClip, Eyes]):
     def open(self) -> Eyes:
         return open_eyes(self.scorer, self.store_dir, self.store_gb)
 
+    def close(self, eyes: Eyes) -> None:
+        eyes.frames.close()
+
     def process(self, eyes: Eyes, clips: Sequence[ComposedClip], /) -> list[MeasuredClip | Skip]:
         return [self._measured(eyes, clip) for clip in clips]
 

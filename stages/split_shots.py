@@ -43,7 +43,10 @@ class SplitShots(Stage[Video, Clip, Reader]):
     def open(self) -> Reader:
         return Reader(Limits(timeout_s=self.timeout_s, memory_gb=self.memory_gb))
 
-    def process(self, reader: Reader, videos: Sequence[Video], /) -> list[Skip | list[Clip | Skip]]:  # type: ignore[override]
+    def close(self, reader: Reader) -> None:
+        reader.close()
+
+    def process(self, reader: Reader, videos: Sequence[Video], /) -> list[Skip | list[Clip | Skip]]:
         return [self._split(reader, video) for video in videos]
 
     def _split(self, reader: Reader, video: Video) -> Skip | list[Clip | Skip]:
@@ -52,7 +55,7 @@ class SplitShots(Stage[Video, Clip, Reader]):
         pieces = list(self._pieces(video, scan))
         if all(isinstance(piece, Skip) for piece in pieces):
             return Skip(Reason.TOO_SHORT, f"no shot of {self.min_clip_s:g} s: {_details(pieces)}")
-        return pieces
+        return [*pieces, *_texts_without_a_clip(video, pieces)]
 
     def _pieces(self, video: Video, scan: Scan) -> Iterator[Clip | Skip]:
         edges = [0, *scan.cuts, len(scan.ticks)]
@@ -70,6 +73,14 @@ class SplitShots(Stage[Video, Clip, Reader]):
         count = ceil(_length_s(video, scan, first, last) / self.max_clip_s)
         edges = [first + k * (last - first) // count for k in range(count + 1)]
         yield from pairwise(edges)
+
+
+def _texts_without_a_clip(video: Video, pieces: Sequence[Clip | Skip]) -> list[Skip]:
+    """Given texts are about the whole video: where no clip is the whole, they end here, by name."""
+    texts = len(video.qa) + (video.caption is not None)
+    if not texts or any(isinstance(piece, Clip) and piece.is_whole_video for piece in pieces):
+        return []
+    return [Skip(Reason.TEXT_SPANS_SHOTS, f"{texts} given texts are about the whole video, and no clip is the whole")]
 
 
 def _clip(video: Video, scan: Scan, shot: int, part: int, span: tuple[int, int]) -> Clip:

@@ -1,32 +1,25 @@
 """Films of the generated world through the whole chain of eyes, against the truth of the world."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline import run_local as runner
 from pipeline.collect import Finished, finished
 from pipeline.plan import Plan
 from pipeline.run_local import run_local
 from pipeline.sources import read_sources
-from pipeline.worker import Worker
 from schemas.clip import Box, DescribedClip, Trajectory
 from schemas.time import seconds
 from schemas.video import Source, Video
 from stages.algorithms.describe import phases
 from stages.algorithms.world import Shape
-from stages.base import Stage
 from stages.decode_clip import DecodeClip
 from stages.describe_tracks import DescribeTracks
 from stages.detect_objects import DetectObjects
-from stages.media.frame_store import ClipFrames
 from stages.media.reader import Reader
 from stages.media.world_film import WorldShot, random_film, write_world_film
 from stages.probe_video import ProbeVideo
@@ -89,24 +82,6 @@ def moves(shape: Shape) -> bool:
     return any(leg.word != "still" for leg in shape.legs)
 
 
-@contextmanager
-def closed_after() -> Iterator[None]:
-    """Ends the child processes of the stages that run inside."""
-    states: list[object] = []
-
-    class Remembered(Worker):
-        def __init__(self, stage: Stage[Any, Any, Any], name: str) -> None:
-            super().__init__(stage, name)
-            states.append(self._state)
-
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        patch.setattr(runner, "Worker", Remembered)
-        yield
-        for state in states:
-            if isinstance(state, Reader | ClipFrames):
-                stack.callback(state.close)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Finished], dict[str, tuple[WorldShot, ...]], Path]:
     folder = tmp_path_factory.mktemp("films")
@@ -116,8 +91,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Finished], dict[
         for name, (seed, fps) in FILMS.items()
     }
     probe = Plan.of(read_sources(str(folder)), Source).then(ProbeVideo())
-    with closed_after():
-        videos = [row for done in finished(probe, run_local(probe)) for row in Video.from_arrow(done.rows)]
+    videos = [row for done in finished(probe, run_local(probe)) for row in Video.from_arrow(done.rows)]
     plan = (
         Plan.of(videos, Video)
         .then(SplitShots())
@@ -126,8 +100,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Finished], dict[
         .then(TrackObjects())
         .then(DescribeTracks())
     )
-    with closed_after():
-        return list(finished(plan, run_local(plan))), shots, folder
+    return list(finished(plan, run_local(plan))), shots, folder
 
 
 @pytest.fixture(scope="module")

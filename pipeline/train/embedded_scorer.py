@@ -110,7 +110,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, hidden: int) -> LlavaOnevision
     model = LlavaOnevisionForConditionalGeneration(config)
     position = model.model.vision_tower.get_submodule("embeddings.position_embedding").weight
     torch.nn.init.normal_(position, std=0.5)
-    _spread_numbers(model.get_input_embeddings().weight, tokenizer)
+    _spread_numbers(model.get_parameter("model.language_model.embed_tokens.weight"), tokenizer)
     return model
 
 

@@ -26,7 +26,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """manifest.jsonl beside three good films, a copy of one, and seven files that are no films."""
     folder = tmp_path_factory.mktemp("corpus")
     write_world_film(folder / "two.mp4", random_film(5, shots=2), fps=Fraction(25))
-    write_world_film(folder / "one.mp4", random_film(8, shots=1), fps=Fraction(30000, 1001))
+    write_world_film(folder / "one.mp4", random_film(16, shots=1), fps=Fraction(30000, 1001))
     write_world_film(folder / "more.mp4", random_film(11, shots=2), fps=Fraction(24))
     shutil.copy(folder / "two.mp4", folder / "two-again.mp4")
     (folder / "zero.mp4").write_bytes(b"")

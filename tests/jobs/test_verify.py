@@ -49,7 +49,9 @@ def _box_in_track(rows: Rows) -> None:
     track = rows[0]["tracks"][0]
     for moment in track["moments"]:
         x1, y1, x2, y2 = moment["box_xyxy_px"]
-        shift = -0.05 * track["frame_width_px"] if x1 > 0.05 * track["frame_width_px"] else 0.05 * track["frame_width_px"]
+        shift = (
+            -0.05 * track["frame_width_px"] if x1 > 0.05 * track["frame_width_px"] else 0.05 * track["frame_width_px"]
+        )
         moment["box_xyxy_px"] = [x1 + shift, y1, x2 + shift, y2]
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.train.embedded_scorer import PIXEL, new_model
+from pipeline.train.embedded_scorer import PIXEL, SIDE_PX, new_model
 from pipeline.train.lessons import Lesson, lesson
 from pipeline.train.vocabulary import train_tokenizer
 from stages.algorithms.prompt import header
@@ -14,11 +14,12 @@ from stages.models.onevision import OneVision, Shown
 from stages.models.packing import Branch, pack
 
 FLOOR = 1e-4  # nats a token, float32
+TOKENS_A_FRAME = 9
 
 
 @pytest.fixture(scope="module")
 def film() -> Lesson:
-    return lesson(np.random.default_rng(3), side_px=64, n_frames=8, film=False)
+    return lesson(np.random.default_rng(3), side_px=SIDE_PX, n_frames=8, film=False)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def brute(scorer: OneVision, film: Lesson, context: Context, question: str, answ
     tok = scorer.tokenizer
     visual = ""
     if context.index:
-        visual = "<video>" * (4 * len(context.index) + 1)
+        visual = "<video>" * (TOKENS_A_FRAME * len(context.index) + 1)
     head = header([i + 1 for i in context.index], film.times)
     text = f"<|im_start|>user\n{visual}\n{head}\n{question}<|im_end|>\n<|im_start|>assistant\n"
     asked, answered = tok.encode(text, add_special_tokens=False), tok.encode(answer, add_special_tokens=False)
@@ -94,11 +95,10 @@ def test_ids_in_parts_are_the_ids_of_the_whole(scorer: OneVision, film: Lesson) 
     """The prompt is tokenised in parts, so that its prefix can be shared; the parts must not change the ids."""
     shown = Shown((0, 3), header([1, 4], film.times))
     talk = film.conversations[0]
-    parts = [*scorer.prefix(shown, 4), *scorer.branch(talk.question, talk.answer).token_id]
-    whole = (
-        f"<|im_start|>user\n{'<video>' * 9}\n{shown.header}\n{talk.question}<|im_end|>\n<|im_start|>assistant\n"
-        f"{talk.answer}"
-    )
+    parts = [*scorer.prefix(shown, TOKENS_A_FRAME), *scorer.branch(talk.question, talk.answer).token_id]
+    visual = "<video>" * (2 * TOKENS_A_FRAME + 1)
+    asked = f"<|im_start|>user\n{visual}\n{shown.header}\n{talk.question}<|im_end|>\n"
+    whole = f"{asked}<|im_start|>assistant\n{talk.answer}"
     assert parts == scorer.tokenizer.encode(whole, add_special_tokens=False)
 
 
