@@ -82,7 +82,9 @@ class Result:
     failed_share: float  # of the sources
 
 
-def build(videos: str, out: Path, recipe: Recipe, *, runner: str, resume: bool, console: Console) -> Result:
+def build(
+    videos: str, out: Path, recipe: Recipe, *, runner: str, resume: bool, pack_frames: bool, console: Console
+) -> Result:
     """Reads, builds, seals and reports; raises the named errors of sources, recipe, folder, ledger and publishing."""
     started, clock = datetime.now(UTC), time.monotonic()
     check_folder(out)
@@ -107,7 +109,7 @@ def build(videos: str, out: Path, recipe: Recipe, *, runner: str, resume: bool, 
             runner=runner,
             workers=max(recipe.workers.values(), default=1),
         )
-        manifest = _seal(out, built, facts, recipe)
+        manifest = _seal(out, built, facts, recipe, pack_frames)
     return Result(manifest=manifest, funnel=funnel, failed_share=built.failed / len(sources))
 
 
@@ -128,7 +130,7 @@ def _run(
         return work.run(ledger, sources, on_ray, progress)
 
 
-def _seal(out: Path, built: Built, facts: RunFacts, recipe: Recipe) -> Manifest:
+def _seal(out: Path, built: Built, facts: RunFacts, recipe: Recipe, pack_frames: bool) -> Manifest:
     """Shards and manifest first, then what people look at: card and report."""
     tally = Tally()
 
@@ -137,10 +139,10 @@ def _seal(out: Path, built: Built, facts: RunFacts, recipe: Recipe) -> Manifest:
             tally.add(video)
             yield video
 
-    manifest = publish(out, counted(), facts)
-    write_card(out, manifest, tally)
     decode = recipe.stage(recipe.decode)
     with ClipFrames(decode.store_dir, decode.store_gb) as frames:
+        manifest = publish(out, counted(), facts, load_frames=frames.plan if pack_frames else None)
+        write_card(out, manifest, tally)
         write_report(out, manifest, tally, frames.plan)
     return manifest
 

@@ -43,15 +43,21 @@ RecipeName = Annotated[str, typer.Option(help="A .yaml file, or the name of a re
 RunnerName = Annotated[
     str, typer.Option(help="ray: Ray Data, own local Ray or the cluster of RAY_ADDRESS; local: this process.")
 ]
+PackFrames = Annotated[bool, typer.Option("--pack-frames", help="Put the planned frames into clips/ as JPEGs.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Insist that there is a build to go on with.")]
 
 
 @app.command("build")
 def build_command(
-    videos: Videos, out: Out, recipe: RecipeName = "default", resume: Resume = False, runner: RunnerName = "ray"
+    videos: Videos,
+    out: Out,
+    recipe: RecipeName = "default",
+    resume: Resume = False,
+    runner: RunnerName = "ray",
+    pack_frames: PackFrames = False,
 ) -> None:
     """Build a data set. The same command again goes on where it stopped."""
-    raise typer.Exit(run_build(videos, out, recipe, resume=resume, runner=runner))
+    raise typer.Exit(run_build(videos, out, recipe, resume=resume, runner=runner, pack_frames=pack_frames))
 
 
 @app.command("verify")
@@ -85,14 +91,14 @@ def demo_command(out: Out = Path("demo-out"), runner: RunnerName = "ray") -> Non
     verify_command(out)
 
 
-def run_build(videos: str, out: Path, recipe_name: str, *, resume: bool, runner: str) -> int:
+def run_build(videos: str, out: Path, recipe_name: str, *, resume: bool, runner: str, pack_frames: bool = False) -> int:
     """Builds and prints; the exit code."""
     console = Console()
     if runner not in ("ray", "local"):
         return _refused(console, f"--runner {runner}: ray or local")
     try:
         recipe: Recipe = load_recipe(recipe_name)
-        result = build(videos, out, recipe, runner=runner, resume=resume, console=console)
+        result = build(videos, out, recipe, runner=runner, resume=resume, pack_frames=pack_frames, console=console)
     except USAGE_ERRORS as error:
         return _refused(console, str(error))
     except (PublishError, OSError) as error:

@@ -6,11 +6,12 @@ one comes last: a folder with a manifest is whole, and a killed seal is repaired
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.funnel import Funnel
@@ -29,13 +30,24 @@ from schemas.manifest import (
 )
 from schemas.outcome import Outcome
 from schemas.row import Record
-from schemas.sample import PublishedClip, PublishedSample, PublishedScore, Sample, SelectedClip, TargetScore
+from schemas.sample import (
+    PackedClip,
+    PublishedClip,
+    PublishedSample,
+    PublishedScore,
+    Sample,
+    SelectedClip,
+    TargetScore,
+)
 from stages.algorithms.draws import stable_hash
+from stages.media.jpeg import jpeg
 
 TABLES: dict[str, type[Record]] = {
     "data": PublishedSample, "clips": PublishedClip, "scores": PublishedScore, "failures": Outcome,
 }  # fmt: skip
 VALIDATION_SHARE = 0.05  # of the videos
+PACKED_ROWS = 4  # of a row group of clips with frames: a trainer reads single clips
+JPEG_QUALITY = 90
 
 
 class FinishedVideo(NamedTuple):
@@ -62,21 +74,36 @@ class RunFacts:
     workers: int
 
 
-def publish(out: Path, finished: Iterable[FinishedVideo], facts: RunFacts, *, limits: Limits | None = None) -> Manifest:
-    """Write and seal `out` from videos sorted by video_id; raises ValueError where they contradict themselves,
-    PublishError where the disk does not take them."""
+def publish(
+    out: Path,
+    finished: Iterable[FinishedVideo],
+    facts: RunFacts,
+    *,
+    limits: Limits | None = None,
+    load_frames: Callable[[SelectedClip], np.ndarray] | None = None,
+) -> Manifest:
+    """Write and seal `out` from videos sorted by video_id. With `load_frames` (a clip's planned frames, uint8 RGB
+    frames_THWC) clips hold them as JPEGs.
+
+    Raises ValueError where the videos contradict themselves, PublishError where the disk does not take them.
+    """
     _refuse_strangers(out)
     seal = out / "_work" / "seal"
     with writing(seal):
         shutil.rmtree(seal, ignore_errors=True)
         seal.mkdir(parents=True)
-    writers = {name: ShardWriter(seal, name, row, limits or Limits()) for name, row in TABLES.items()}
+    limits = limits or Limits()
+    writers = {name: ShardWriter(seal, name, row, limits) for name, row in TABLES.items()}
+    if load_frames:
+        writers["clips"] = ShardWriter(seal, "clips", PackedClip, replace(limits, row_group_rows=PACKED_ROWS))
     scorers, last = _Scorers(), ""
     for video_id, clips, outcomes in finished:
         if video_id <= last:
             raise ValueError(f"videos must come sorted, each once: {video_id!r} after {last!r}")
         last = video_id
         rows = video_rows(video_id, clips, outcomes)
+        if load_frames:
+            rows["clips"] = PackedClip.to_arrow([_packed(clip, load_frames(clip)) for clip in _in_order(clips)])
         for name, writer in writers.items():
             writer.add(video_id, rows[name])
         scorers.add(clips)
@@ -111,10 +138,18 @@ def video_rows(video_id: str, clips: list[SelectedClip], outcomes: list[Outcome]
     samples = [row for clip in clips for row in _samples(clip)]
     return {
         "data": PublishedSample.to_arrow(sorted(samples, key=lambda s: s.sample_id)),
-        "clips": PublishedClip.to_arrow([_clip(clip) for clip in sorted(clips, key=lambda c: c.clip_id)]),
+        "clips": PublishedClip.to_arrow([_clip(clip) for clip in _in_order(clips)]),
         "scores": PublishedScore.to_arrow(sorted(scores, key=_place)),
         "failures": Outcome.to_arrow(sorted(ended, key=lambda o: (o.key, o.stage, o.kind, o.reason, o.detail))),
     }
+
+
+def _in_order(clips: list[SelectedClip]) -> list[SelectedClip]:
+    return sorted(clips, key=lambda c: c.clip_id)
+
+
+def _packed(clip: SelectedClip, frames_THWC: np.ndarray) -> PackedClip:
+    return _clip(clip).extend(PackedClip, frames_jpeg=tuple(jpeg(f, quality=JPEG_QUALITY) for f in frames_THWC))
 
 
 def _place(score: PublishedScore) -> tuple[str, str, int]:

@@ -27,6 +27,7 @@ class Limits:
 
     shard_bytes: int = 256_000_000
     row_group_bytes: int = 64_000_000  # uncompressed; a single larger row is a group of its own
+    row_group_rows: int | None = None  # for tables that are read row by row at random
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ class ShardWriter:
                 self._file = pq.ParquetWriter(path, self.row.schema(), compression="zstd", write_statistics=True)
             if self._waiting:
                 whole = pa.concat_tables(self._waiting).combine_chunks()
-                for group in _groups(whole, self.limits.row_group_bytes):
+                for group in _groups(whole, self.limits):
                     self._file.write_table(group, row_group_size=group.num_rows)
                 self._written = path.stat().st_size + _FOOTER_BYTES
         self._waiting, self._held = [], 0
@@ -138,14 +139,15 @@ def writing(path: Path) -> Iterator[None]:
         raise PublishError(f"cannot write {path}: {error}. Free space, or choose another --out.") from error
 
 
-def _groups(rows: pa.Table, limit_bytes: int) -> Iterator[pa.Table]:
-    """Halves of halves, until each is within the limit or is a single row."""
-    if rows.nbytes <= limit_bytes or rows.num_rows == 1:
+def _groups(rows: pa.Table, limits: Limits) -> Iterator[pa.Table]:
+    """Halves of halves, until each is within the limits or is a single row."""
+    few = limits.row_group_rows is None or rows.num_rows <= limits.row_group_rows
+    if rows.num_rows == 1 or (few and rows.nbytes <= limits.row_group_bytes):
         yield rows
         return
     half = rows.num_rows // 2
-    yield from _groups(rows.slice(0, half), limit_bytes)
-    yield from _groups(rows.slice(half), limit_bytes)
+    yield from _groups(rows.slice(0, half), limits)
+    yield from _groups(rows.slice(half), limits)
 
 
 def _read_back(

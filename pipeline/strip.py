@@ -11,6 +11,7 @@ from pipeline.tally import Exhibit
 from schemas.time import seconds
 from stages.algorithms.scene import name
 from stages.caption_clip import scene_of
+from stages.media.jpeg import jpeg
 
 # Lengths are user units of the SVG, which scales to the width of its page.
 FRAMES_A_ROW = 8
@@ -160,10 +161,7 @@ def _picture(
 
 def _jpeg(frame_HWC: np.ndarray, width_px: int, height_px: int) -> str:
     small = cv2.resize(frame_HWC, (width_px, height_px), interpolation=cv2.INTER_AREA)
-    ok, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not ok:
-        raise ValueError(f"OpenCV cannot write a JPEG of {small.shape}")
-    return base64.b64encode(data.tobytes()).decode()
+    return base64.b64encode(jpeg(small, quality=JPEG_QUALITY)).decode()
 
 
 def _colour(track_id: int) -> str:

@@ -152,6 +152,13 @@ class PublishedClip(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackedClip(PublishedClip):
+    """One row of clips/*.parquet where frames are packed: for trainers that should not decode."""
+
+    frames_jpeg: tuple[bytes, ...]  # the planned frames, in order, in the size of the frame store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedScore(Record):
     """One row of scores/*.parquet: one target in one context, token by token."""
 

@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import signal
 import time
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from jobs.cli import run_build
 from pipeline.run_ray import local_ray
@@ -163,3 +166,19 @@ def test_the_whole_plan_fits_on_two_cpus_of_ray(corpus: Path, built: Path, tmp_p
     with local_ray(num_cpus=2):
         assert run_build(str(corpus), out, "default", resume=False, runner="ray") == 0
     assert shards(out) == shards(built)
+
+
+def test_packed_frames_are_the_planned_ones_in_small_row_groups(corpus: Path, built: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(built, out)
+    assert run_build(str(corpus), out, "default", resume=True, runner="local", pack_frames=True) == 0
+    (path,) = (out / "clips").glob("*.parquet")
+    footer = pq.read_metadata(path)
+    assert max(footer.row_group(i).num_rows for i in range(footer.num_row_groups)) <= 4
+    clips = pl.read_parquet(path)
+    assert clips["frames_jpeg"].list.len().to_list() == [8] * len(clips)
+    first = Image.open(BytesIO(clips["frames_jpeg"][0][0]))
+    assert first.size == (256, 256)
+    assert verify(out).problems == ()
+    same = {name: data for name, data in shards(out).items() if not name.startswith("clips")}
+    assert same == {name: data for name, data in shards(built).items() if not name.startswith("clips")}
