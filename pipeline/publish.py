@@ -160,16 +160,19 @@ def _place(score: PublishedScore) -> tuple[str, str, int]:
 class _Scorers:
     """Which scorers the clips name, and how many clips lie in the domain of each."""
 
-    seen: Counter[tuple[tuple[str, str, str, str, int, str], str]] = field(default_factory=Counter)
+    seen: Counter[tuple[tuple[str, str, str, str, int, str, str], str]] = field(default_factory=Counter)
 
     def add(self, clips: list[SelectedClip]) -> None:
         for c in (clip.scorer for clip in clips):
-            self.seen[(c.scorer, c.dtype, c.engine, c.prompt_hash, c.n_frames, c.skill), c.scorer_domain] += 1
+            self.seen[
+                (c.scorer, c.dtype, c.engine, c.prompt_hash, c.n_frames, c.skill, c.thresholds), c.scorer_domain
+            ] += 1
 
     def facts(self) -> tuple[ScorerFacts, ...]:
         return tuple(
             ScorerFacts(
                 scorer=key[0], dtype=key[1], engine=key[2], prompt_hash=key[3], n_frames=key[4], skill=key[5],
+                thresholds=key[6],
                 clips_in=self.seen[key, "in"], clips_out=self.seen[key, "out"],
             )
             for key in sorted({key for key, _ in self.seen})

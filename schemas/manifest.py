@@ -58,6 +58,7 @@ class ScorerFacts(Record):
     prompt_hash: str
     n_frames: int
     skill: str  # JSON
+    thresholds: str  # JSON
     clips_in: int
     clips_out: int
 

@@ -51,9 +51,10 @@ class ScorerCard(Record):
     dtype: str
     engine: str
     prompt_hash: str
-    n_frames: int
-    scorer_domain: str  # "in" | "out": whether this clip looks like what the scorer was trained on
+    n_frames: int  # of a plan, for which the thresholds were measured
+    scorer_domain: str  # "in" | "out": whether this clip looks like its films, and has that many frames
     skill: str  # JSON: the scorer's measured skill
+    thresholds: str  # JSON: under which a gain is none, nats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

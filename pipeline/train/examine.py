@@ -15,17 +15,17 @@ import torch
 
 from pipeline.train.lessons import WHICH, Conversation, Lesson, lesson, which
 from stages.algorithms.describe import COLUMNS, COMPASS, ROWS, STILL
+from stages.algorithms.domain import look
 from stages.algorithms.prompt import header
 from stages.algorithms.questions import BOX_FORMAT
 from stages.algorithms.scene import in_place, name
 from stages.algorithms.tpl import Context, Thresholds, contexts, target_score
-from stages.algorithms.world import BACKGROUND, RGB, SHAPE_NAMES
+from stages.algorithms.world import RGB, SHAPE_NAMES
 from stages.models.checkpoint import CARD
 from stages.models.onevision import OneVision, Shown
 
 CAPTION = "What happens in this video?"
 HELD_OUT_SEED = 10_001
-TOLERANCE = 16.0  # grey levels: grid lines and compression noise of the generated films lie within
 PLACES = sorted({in_place(c if r == "centre" else r if c == "centre" else f"{r} {c}") for r in ROWS for c in COLUMNS})
 NO_THRESHOLDS = Thresholds(text_gain=0.0, tpl_key=0.0)
 
@@ -147,6 +147,10 @@ def _held_out(i: int, scorer: OneVision) -> Lesson:
 
 
 def _domain(lessons: Sequence[Lesson]) -> dict[str, float]:
-    near = [np.abs(item.frames_THWC.astype(np.int16) - BACKGROUND).max(-1) <= TOLERANCE for item in lessons]
-    share = np.percentile([float(n.mean()) for n in near], 1)
-    return {"grey": float(BACKGROUND), "tolerance": TOLERANCE, "min_share": round(float(share), 4)}
+    """Bounds that 99 of 100 held-out films keep, each for itself."""
+    looks = [look(item.frames_THWC) for item in lessons]
+    return {
+        "min_background": round(float(np.percentile([k.background for k in looks], 1)), 4),
+        "max_spread": round(float(np.percentile([k.spread for k in looks], 99)), 4),
+        "min_colours": round(float(np.percentile([k.colours for k in looks], 1)), 4),
+    }

@@ -92,7 +92,8 @@ def _answerable(
 def _query_frame(rng: np.random.Generator, frames: Sequence[int], curve: Sequence[float] | None) -> int:
     """A frame of those given: any, or one of the half in which a single frame gives least away."""
     if curve is not None:
-        frames = sorted(frames, key=lambda k: -curve[k - 1])[: max(1, (len(frames) + 1) // 2)]
+        # Rounded, so that the last bits of a sum on another processor do not ask another question.
+        frames = sorted(frames, key=lambda k: (-round(curve[k - 1], 2), k))[: max(1, (len(frames) + 1) // 2)]
     return int(rng.choice(frames))
 
 

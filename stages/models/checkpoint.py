@@ -7,7 +7,7 @@ from pathlib import Path
 EMBEDDED = Path(__file__).parent / "checkpoints" / "shapes"
 CARD = "scorer.json"
 _WEIGHTS = ("model.safetensors", "config.json", "preprocessor_config.json")
-_FILES = (*_WEIGHTS, "tokenizer.json", "tokenizer_config.json", CARD)
+_FILES = (*_WEIGHTS, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", CARD)
 
 
 def checkpoint(scorer: str) -> Path:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 
 from schemas.sample import ScorerCard
+from stages.algorithms.domain import Domain, look
 from stages.algorithms.prompt import header
 from stages.algorithms.tpl import NUMERIC_FLOOR, Context, Thresholds
 from stages.models.checkpoint import CARD, checkpoint, revision
@@ -31,19 +32,6 @@ def load_scorer(scorer: str) -> "CalibratedScorer":
     return CalibratedScorer(OneVision.load(str(folder)), card, revision(scorer))
 
 
-@dataclass(frozen=True)
-class Domain:
-    """What share of the pixels of a plan lies near the grey that the scorer's films have as background."""
-
-    grey: float
-    tolerance: float
-    min_share: float  # first percentile on held-out films
-
-    def share(self, small_THWC: np.ndarray) -> float:
-        near = np.abs(small_THWC.astype(np.int16) - self.grey).max(-1) <= self.tolerance
-        return float(near.mean())
-
-
 class CalibratedScorer:
     """The transformers engine: float32, deterministic, clip by clip, so that no other clip is in the batch."""
 
@@ -56,7 +44,8 @@ class CalibratedScorer:
         self._domain = Domain(**card["domain"])
 
     def card(self, frames_THWC: np.ndarray) -> ScorerCard:
-        inside = self._domain.share(self._model.pixel.resize(frames_THWC)) >= self._domain.min_share
+        # Thresholds hold for the number of frames that they were measured with: a minimum falls with it.
+        inside = len(frames_THWC) == self.n_frames and self._domain.holds(look(self._model.pixel.resize(frames_THWC)))
         prompt = self._model.tokenizer.chat_template + header([1, 2], ["0.00 s", "1.00 s"])
         return ScorerCard(
             scorer=f"{self._card['id']}@{self._revision}",
@@ -66,6 +55,7 @@ class CalibratedScorer:
             n_frames=self.n_frames,
             scorer_domain="in" if inside else "out",
             skill=json.dumps(self._card["skill"], sort_keys=True),
+            thresholds=json.dumps(asdict(self.thresholds), sort_keys=True),
         )
 
     @torch.inference_mode()
