@@ -20,8 +20,8 @@ if __name__ == "__main__":  # a script of a submitted job: its folder is jobs/, 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.console import Console
-from jobs.recipe import Recipe
-from pipeline.build import Build, Built, NotOurs, check_folder, finished_videos, funnel_of
+from jobs.recipe import Recipe, RecipeError
+from pipeline.build import Build, Built, NotOurs, check_folder, check_sealed, finished_videos, funnel_of
 from pipeline.card import write_card
 from pipeline.funnel import Funnel
 from pipeline.ledger import Ledger
@@ -29,7 +29,7 @@ from pipeline.plan import Plan
 from pipeline.publish import FinishedVideo, RunFacts, publish
 from pipeline.report import write_report
 from pipeline.run_local import run_local
-from pipeline.sources import read_sources
+from pipeline.sources import read_sources, videos_root
 from pipeline.tally import Tally
 from schemas.manifest import Manifest
 from schemas.sample import SelectedClip
@@ -39,6 +39,7 @@ from stages.describe_tracks import DescribeTracks
 from stages.media.frame_store import ClipFrames
 
 PACKAGES = (
+    "utr-engine",
     "torch",
     "transformers",
     "ray",
@@ -89,7 +90,15 @@ def build(
     started, clock = datetime.now(UTC), time.monotonic()
     check_folder(out)
     sources = read_sources(videos)
-    work = Build(probe=lambda s: probe_plan(recipe, s), process=lambda v: build_plan(recipe, v), work_dir=out / "_work")
+    packages = {name: version(name) for name in PACKAGES}
+    work = Build(
+        probe=lambda s: probe_plan(recipe, s),
+        process=lambda v: build_plan(recipe, v),
+        work_dir=out / "_work",
+        packages=packages,
+    )
+    check_sealed(out, work)
+    _check_workers(recipe, work)
     if resume and not (work.work_dir / "plan.json").exists():
         raise NotOurs(f"--resume: {out} holds no unfinished build; leave the flag out to begin one")
     console.plan(work.probe([]), work.process([]))
@@ -101,8 +110,8 @@ def build(
             engine=f"utr-engine {version('utr-engine')}",
             plan_fingerprint=work.fingerprint,
             plan=work.lines,
-            packages={name: version(name) for name in PACKAGES},
-            videos_root=str(Path(videos).expanduser()),
+            packages=packages,
+            videos_root=str(videos_root(videos)),
             funnel=funnel,
             started=started.isoformat(timespec="seconds"),
             wall_s=round(time.monotonic() - clock, 1),
@@ -111,6 +120,14 @@ def build(
         )
         manifest = _seal(out, built, facts, recipe, pack_frames)
     return Result(manifest=manifest, funnel=funnel, failed_share=built.failed / len(sources))
+
+
+def _check_workers(recipe: Recipe, work: Build) -> None:
+    """Raises RecipeError where the recipe sizes a pool that neither plan has."""
+    pools = [name for plan in (work.probe([]), work.process([])) for name, stage in plan.named if stage.keeps_state]
+    unknown = sorted(set(recipe.workers) - set(pools))
+    if unknown:
+        raise RecipeError(f"workers: no pool is called {', '.join(unknown)}; known: {', '.join(pools)}")
 
 
 def _run(

@@ -10,12 +10,17 @@ from jobs.build_utr_data import Result, build
 from jobs.console import Console
 from jobs.demo import write_demo_manifest
 from jobs.recipe import Recipe, RecipeError, load_recipe
+from pipeline.block import SchemaError
 from pipeline.build import NotOurs
+from pipeline.collect import CreditError
 from pipeline.ledger import LedgerBusy, PlanChanged
 from pipeline.publish import PublishError
 from pipeline.report import funnel_table
 from pipeline.sources import SourceError
 from pipeline.verify import NotADataSet, verify
+from pipeline.worker import StageError
+from stages.media.child import ReadError
+from stages.models.checkpoint import NoScorer
 
 EXIT = {
     0: "done; skipped and failed rows, if any, are listed in failures/",
@@ -24,9 +29,11 @@ EXIT = {
     3: "sealed, but more videos failed than the recipe's max_failed_share",
     4: "sealed, but no sample came of it",
     5: "the output cannot be written; the same command goes on when it can",
+    6: "the run broke: a fault of the engine or the machine; finished videos are kept",
     130: "interrupted; the same command goes on where this one stopped",
 }
-USAGE_ERRORS = (RecipeError, SourceError, NotOurs, LedgerBusy, PlanChanged, NotADataSet, FileNotFoundError)
+USAGE_ERRORS = (RecipeError, SourceError, NotOurs, LedgerBusy, PlanChanged, NoScorer)
+BROKEN = (CreditError, SchemaError, StageError, ReadError, RuntimeError)  # RuntimeError: Ray's, and a worker that died
 
 app = typer.Typer(
     help="UTR engine: videos become verified training data that one frame cannot answer.",
@@ -106,6 +113,10 @@ def run_build(videos: str, out: Path, recipe_name: str, *, resume: bool, runner:
             f"error: {error}. The same command goes on from here.", style="red", highlight=False, soft_wrap=True
         )
         return 5
+    except BROKEN as error:
+        what = f"{type(error).__name__}: {error}"
+        console.err.print(f"the run broke: {what}", style="red", highlight=False, soft_wrap=True)
+        return 6
     except KeyboardInterrupt:
         console.err.print("\ninterrupted: finished videos are kept, the same command goes on from here", style="yellow")
         return 130

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stages.base import Stage
 from stages.compose_samples import ComposeSamples
@@ -35,7 +35,7 @@ class Recipe(BaseModel):
     store_dir: str | None = None  # of decoded frames; default: a folder of this user's in the temporary directory
     store_gb: float | None = None
     workers: dict[str, int] = {}  # size of a stage's pool on Ray; default 1
-    max_failed_share: float = 0.5  # of the videos: above it the build ends with exit code 3
+    max_failed_share: float = Field(0.5, ge=0, le=1)  # of the videos: above it the build ends with exit code 3
     probe: ProbeVideo = ProbeVideo()
     split: SplitShots = SplitShots()
     decode: DecodeClip = DecodeClip()

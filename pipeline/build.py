@@ -1,7 +1,8 @@
 """A whole build: probe all sources, drop copies, run the plan over the rest, commit video by video, seal."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import pyarrow as pa
 
 from pipeline.collect import Finished, finished
 from pipeline.funnel import Funnel, StageCount
-from pipeline.ledger import Ledger
+from pipeline.ledger import Ledger, PlanChanged, difference
 from pipeline.plan import Plan
-from pipeline.publish import FinishedVideo
+from pipeline.publish import FinishedVideo, read_manifest
 from schemas.outcome import Outcome, Reason
 from schemas.sample import SelectedClip
 from schemas.video import Source, Video
@@ -51,16 +52,17 @@ class Build:
     probe: Callable[[list[Source]], Plan[Video]]
     process: Callable[[list[Video]], Plan[Any]]
     work_dir: Path
+    packages: Mapping[str, str]  # versions: another decoder or tracker makes other rows of equal parameters
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What the build means, as "Stage.parameter = value"."""
-        return (*self.probe([]).describe_parameters(), *self.process([]).describe_parameters())
+        """What the build means, as "Stage.parameter = value" and "package.name = version"."""
+        packages = [f"package.{name} = {release}" for name, release in sorted(self.packages.items())]
+        return (*self.probe([]).describe_parameters(), *self.process([]).describe_parameters(), *packages)
 
     @property
     def fingerprint(self) -> str:
-        both = f"{self.probe([]).fingerprint}/{self.process([]).fingerprint}"
-        return hashlib.sha256(both.encode()).hexdigest()[:12]
+        return hashlib.sha256("\n".join(self.lines).encode()).hexdigest()[:12]
 
     @property
     def ledger(self) -> Ledger:
@@ -70,13 +72,14 @@ class Build:
         """Brings every source to an end. Videos that are committed are left alone, unless something in them failed."""
         probed = self._probe(sources, runner, progress)
         videos, copies = _without_copies([v for f in probed for v in Video.from_arrow(f.rows)])
-        done = {video_id for video_id in ledger.done() if not _failed(ledger.read(video_id))}
-        todo = [v for v in videos if v.video_id not in done]
-        by_uri = {v.uri: v.video_id for v in todo}
+        done = ledger.done()
+        todo = [v for v in videos if done.get(v.video_id) != _asked(v) or _failed(ledger.read(v.video_id))]
+        by_uri = {v.uri: v for v in todo}
         progress("build", len(videos) - len(todo), len(videos))
         plan = self.process(todo)
         for count, video in enumerate(finished(plan, runner(plan)), start=len(videos) - len(todo) + 1):
-            ledger.commit(by_uri[video.source_uri], video)
+            asked = by_uri[video.source_uri]
+            ledger.commit(asked.video_id, video, asked=_asked(asked))
             progress("build", count, len(videos))
         return Built(
             ledger=ledger,
@@ -105,6 +108,23 @@ def check_folder(out: Path) -> None:
     held = [p.name for p in out.iterdir() if p.name != "_work"]
     if held and not ours:
         raise NotOurs(f"{out} holds {', '.join(sorted(held)[:3])} and is no build; choose another --out or empty it")
+
+
+def check_sealed(out: Path, build: Build) -> None:
+    """Raises PlanChanged where the folder is sealed by another plan: its work folder may have been deleted since."""
+    if not (out / "manifest.json").exists():
+        return
+    manifest = read_manifest(out)
+    if manifest.plan_fingerprint != build.fingerprint:
+        lines = "\n".join(f"  {line}" for line in difference(manifest.plan, build.lines))
+        raise PlanChanged(
+            f"{out} was built by another recipe. What differs, old -> new:\n{lines}\nChoose another --out."
+        )
+
+
+def _asked(video: Video) -> str:
+    """Names all that a video's rows follow from beside the plan: its facts, where it lies, the texts it came with."""
+    return hashlib.sha256(json.dumps(video.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _failed(video: Finished) -> bool:

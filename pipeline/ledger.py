@@ -51,14 +51,19 @@ class Ledger:
                     path.unlink()
             yield self
 
-    def done(self) -> set[str]:
-        """The ids of the videos that need no more work."""
-        return {path.stem for path in self._videos.glob(f"*{_ARROW}") if self._is_ours(path)}
+    def done(self) -> dict[str, str]:
+        """The videos that were finished under this plan: their ids, and what was asked of them when they were."""
+        found = ((path.stem, _meta(path)) for path in sorted(self._videos.glob(f"*{_ARROW}")))
+        return {video_id: meta["asked"] for video_id, meta in found if meta and meta["plan"] == self.plan_fingerprint}
 
-    def commit(self, video_id: str, video: Finished) -> None:
-        """Write a finished video: after this call it survives kill -9 and a power cut."""
+    def commit(self, video_id: str, video: Finished, *, asked: str) -> None:
+        """Write a finished video: after this call it survives kill -9 and a power cut.
+
+        `asked` names what the work was done on beside the bytes: uri and given texts may change while the bytes stay.
+        """
         meta = {
             "plan": self.plan_fingerprint,
+            "asked": asked,
             "source_uri": video.source_uri,
             "outcomes": [outcome.to_dict() for outcome in video.outcomes],
             "funnel": video.funnel.to_dict(),

@@ -164,9 +164,8 @@ class _Scorers:
 
     def add(self, clips: list[SelectedClip]) -> None:
         for c in (clip.scorer for clip in clips):
-            self.seen[
-                (c.scorer, c.dtype, c.engine, c.prompt_hash, c.n_frames, c.skill, c.thresholds), c.scorer_domain
-            ] += 1
+            key = (c.scorer, c.dtype, c.engine, c.prompt_hash, c.n_frames, c.skill, c.thresholds)
+            self.seen[key, c.scorer_domain] += 1
 
     def facts(self) -> tuple[ScorerFacts, ...]:
         return tuple(

@@ -15,6 +15,7 @@ from pipeline.strip import Strip, strip
 from pipeline.tally import MAX_LISTED, Exhibit, Tally
 from schemas.manifest import Manifest
 from schemas.sample import SelectedClip
+from stages.media.child import ReadError
 
 REPORT = "report.html"
 LoadFrames = Callable[[SelectedClip], np.ndarray]  # planned frames of a clip: uint8 RGB (T, H, W, 3), in any size
@@ -48,13 +49,20 @@ def write_report(out: Path, manifest: Manifest, tally: Tally, load_frames: LoadF
 
 def render(manifest: Manifest, tally: Tally, load_frames: LoadFrames) -> str:
     """The page as HTML, which needs no other file and no network."""
-    shown = [Shown(e, strip(e, load_frames(e.clip))) for e in tally.gallery()]
+    shown: list[Shown] = []
+    unreadable: list[str] = []
+    for exhibit in tally.gallery():
+        try:
+            shown.append(Shown(exhibit, strip(exhibit, load_frames(exhibit.clip))))
+        except ReadError as error:  # the shards are sealed and right; a film that has gone since is news, no failure
+            unreadable.append(str(error))
     points = tally.points
     template = environment().get_template("report.html.j2")
     return template.render(
         manifest=manifest,
         tally=tally,
         shown=shown,
+        unreadable=unreadable,
         histogram=to_svg(tpl_histogram(points)) if points else None,
         lengths=to_svg(tpl_by_length(points)) if points else None,
         seconds={line.stage: line.seconds for line in manifest.run.stages} if manifest.run else {},

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -109,11 +110,23 @@ def problems(out: Path, manifest: Manifest) -> list[str]:
             found.append(f"{shard.path}: {path.stat().st_size} bytes, manifest says {shard.bytes}")
         elif sha256(path) != shard.sha256:
             found.append(f"{shard.path}: bytes changed since it was sealed (sha256 differs)")
-    listed = {shard.path for shard in manifest.shards}
+        elif (rows := _row_count(path)) != shard.rows:
+            found.append(f"{shard.path}: {'no Parquet' if rows is None else rows} rows, manifest says {shard.rows}")
+    times = Counter(shard.path for shard in manifest.shards)
+    found += [f"{path}: in the manifest {n} times" for path, n in times.items() if n > 1]
+    listed = times.keys()
     for table in sorted({shard.table for shard in manifest.shards}):
         names = sorted(p.name for p in (out / table).glob("*.parquet"))
         found += [f"{table}/{name}: not in the manifest" for name in names if f"{table}/{name}" not in listed]
     return found
+
+
+def _row_count(path: Path) -> int | None:
+    """What the footer says; None where the file has none."""
+    try:
+        return pq.read_metadata(path).num_rows
+    except pa.ArrowInvalid:
+        return None
 
 
 def sha256(path: Path) -> str:

@@ -1,10 +1,10 @@
 """What a user points at, as sources: a folder of videos, one video, or a manifest."""
 
 import csv
-import hashlib
 import json
 import os
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,10 @@ def read_sources(videos: str) -> list[Source]:
     return _manifest(path)
 
 
-def source_id(source: Source) -> str:
-    """Names a source and the state of its file: it changes with the file's size or time, the uri, or the given texts.
-
-    So a build that goes on can leave a finished source alone without reading its bytes.
-    """
-    try:
-        stat = Path(source.location).stat()
-        state = f"{stat.st_size} {stat.st_mtime_ns}"
-    except OSError:
-        state = "not a local file"
-    text = json.dumps([source.to_dict(), state], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def videos_root(videos: str) -> Path:
+    """What relative uris of these sources are relative to: the folder, or the folder of the file."""
+    path = Path(videos).expanduser().absolute()
+    return path if path.is_dir() else path.parent
 
 
 def _folder(folder: Path) -> list[Source]:
@@ -128,7 +120,7 @@ def _qa(where: str, value: Any) -> tuple[QA, ...]:
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         values = _json(f"{path}:{number}", line)
@@ -138,7 +130,7 @@ def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    reader = csv.DictReader(_text(path).splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(StringIO(_text(path), newline=""), strict=True)
     try:
         for row in reader:
             where = f"{path}:{reader.line_num}"

@@ -4,32 +4,24 @@ A sample is proved when its program, run again over the tracks of its clip, give
 evidence to the letter. Hashes only say that a file is the one that was written; the proof says that it follows.
 """
 
-import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.publish import read_manifest
+from pipeline.sealed import Problem, Sealed
 from pipeline.shards import problems
+from pipeline.verify_rows import is_given, row_problems
+from pipeline.verify_scores import score_problems
+from pipeline.verify_set import set_problems
+from schemas.outcome import Outcome
+from schemas.row import Record
 from schemas.sample import PublishedClip, PublishedSample, PublishedScore
-from stages.algorithms.compose import messages, to_json
-from stages.algorithms.describe import place
-from stages.algorithms.questions import Unanswerable, render
-from stages.algorithms.scene import Scene, global_caption, timeline, visible
 
-SCORE_TOLERANCE = 1e-4  # nats: token log-probabilities are stored in float32
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that does not follow, and where."""
-
-    key: str
-    what: str
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,136 +39,58 @@ class NotADataSet(ValueError):
     """The folder holds no finished build."""
 
 
+class _Unreadable(Exception):
+    """A table is there, but is not Parquet of its schema."""
+
+
 def verify(out: Path) -> Verdict:
-    """Checks files, tracks, samples and scores of a built folder; raises NotADataSet where there is none."""
+    """Checks files, tracks, samples and scores of a built folder; raises NotADataSet where there is none.
+
+    What the shards cannot prove, because only the video, the model or the user's input knows it:
+    - a box that moves inside its ninth, and an action, at moments that no planned frame shows and no text tells of;
+      a subject's name and appearance against its pixels; risks of tracks and actions;
+    - a uri, an end_tick or a time base that is changed for a whole video or clip and contradicts nothing else:
+      no second video at the uri, no failure under the old one, no moment, frame, text or next clip outside the span;
+    - scorer_domain of two clips exchanged, or of any clip where as many clips as differ have no published sample;
+    - token log-probabilities changed together with all that follows from them, and token ids of a target changed
+      in all contexts and in its clip: text is not tokenised again; which samples were within the scoring budget;
+    - texts and rewards that were given with a video, changed together, and packed frames;
+    - the last samples of a clip, dropped with their scores, and whether a sample that is listed as dropped had to be.
+    Captions are proved, and spans of clips known, where a clip has a published sample. The manifest is believed in
+    its thresholds and counts: who changes those too, and all that follows, has written another data set.
+    """
     if not (out / "manifest.json").is_file():
         raise NotADataSet(f"{out}: no manifest.json; build it, or finish the build, with utr build --out {out}")
-    clips = {clip.clip_id: clip for clip in PublishedClip.from_arrow(_table(out, "clips"))}
-    samples = PublishedSample.from_arrow(_table(out, "data"))
-    scores = PublishedScore.from_arrow(_table(out, "scores"))
-    wrong_clips = [p for clip in clips.values() for p in _clip_problems(clip)]
-    wrong_samples = [p for sample in samples for p in _sample_problems(sample, clips)]
-    programs = [s for s in samples if s.family != "given"]
-    bad = {p.key for p in wrong_samples}
+    manifest = read_manifest(out)
+    files = tuple(Problem("files", what) for what in problems(out, manifest))
+    try:
+        data = Sealed(
+            manifest,
+            clips=_rows(out, "clips", PublishedClip),
+            samples=_rows(out, "data", PublishedSample),
+            scores=_rows(out, "scores", PublishedScore),
+            outcomes=_rows(out, "failures", Outcome),
+        )
+    except _Unreadable as error:
+        return Verdict(samples=0, proved=0, given=0, scores=0, problems=(*files, Problem("files", str(error))))
+    wrong = (*set_problems(data), *row_problems(data), *score_problems(data))
+    bad = {p.key for p in wrong}
+    programs = [s for s in data.samples if not is_given(s)]
     return Verdict(
-        samples=len(samples),
+        samples=len(data.samples),
         proved=sum(s.sample_id not in bad for s in programs),
-        given=len(samples) - len(programs),
-        scores=len(scores),
-        problems=(
-            *(Problem("files", what) for what in problems(out, read_manifest(out))),
-            *_set_problems(samples),
-            *wrong_clips,
-            *wrong_samples,
-            *_score_problems(samples, scores),
-        ),
+        given=len(data.samples) - len(programs),
+        scores=len(data.scores),
+        problems=(*files, *wrong),
     )
 
 
-def _table(out: Path, table: str) -> pa.Table:
+def _rows(out: Path, table: str, row: type[R]) -> list[R]:
+    """All rows of a table, without the columns that verify does not look at."""
     files = sorted((out / table).glob("*.parquet"))
     if not files:
         raise NotADataSet(f"{out / table}: no Parquet files")
-    return pa.concat_tables(pq.read_table(f) for f in files)
-
-
-def _set_problems(samples: Sequence[PublishedSample]) -> Iterator[Problem]:
-    """Ids that occur twice, and samples of one clip that disagree about the clip."""
-    facts: dict[str, tuple[object, ...]] = {}
-    seen: set[str] = set()
-    for s in samples:
-        if s.sample_id in seen:
-            yield Problem(s.sample_id, "occurs twice")
-        seen.add(s.sample_id)
-        fact = (s.video_id, s.uri, s.start_tick, s.end_tick, s.time_base_num, s.time_base_den, s.frame_tick, s.split)
-        if facts.setdefault(s.clip_id, fact) != fact:
-            yield Problem(s.sample_id, "disagrees with another sample of its clip about span, frames or split")
-
-
-def _clip_problems(clip: PublishedClip) -> Iterator[Problem]:
-    for track in clip.tracks:
-        for m in track.moments:
-            x1, y1, x2, y2 = m.box_xyxy_px
-            if not (0 <= x1 < x2 <= track.frame_width_px and 0 <= y1 < y2 <= track.frame_height_px):
-                yield Problem(
-                    clip.clip_id, f"track {track.track_id} at tick {m.tick}: box {m.box_xyxy_px} is not in the frame"
-                )
-            elif place(m.box_xyxy_px, track.frame_width_px, track.frame_height_px) != m.location:
-                yield Problem(clip.clip_id, f"track {track.track_id} at tick {m.tick}: box is not at {m.location!r}")
-
-
-def _sample_problems(sample: PublishedSample, clips: dict[str, PublishedClip]) -> Iterator[Problem]:
-    """Everything about one sample that does not follow from its program."""
-    key = sample.sample_id
-    if sample.clip_id not in clips:
-        yield Problem(key, f"its clip {sample.clip_id} is not in clips/")
-        return
-    ticks = sample.frame_tick
-    if (
-        list(ticks) != sorted(set(ticks))
-        or not ticks
-        or not sample.start_tick <= ticks[0] <= ticks[-1] < sample.end_tick
-    ):
-        yield Problem(key, "its frames do not ascend inside the clip")
-        return
-    clip = clips[sample.clip_id]
-    scene = _scene(sample, clip)
-    for caption in clip.captions:
-        if caption.kind in ("global", "timeline"):
-            text = global_caption(scene) if caption.kind == "global" else timeline(scene)
-            if caption.text != text[0].upper() + text[1:] and caption.text != text:
-                yield Problem(key, f"the {caption.kind} caption of its clip does not follow from the tracks")
-    if sample.family == "given":
-        return
-    program = json.loads(sample.program)
     try:
-        again = render(scene, program)
-    except (Unanswerable, KeyError, TypeError, ValueError) as error:
-        yield Problem(key, f"its program has no answer on its clip: {error}")
-        return
-    said = {
-        "family": (sample.family, program["op"]),
-        "direction": (sample.direction, again.direction),
-        "answer type": (sample.answer_type, again.answer_type),
-        "messages": (sample.messages, messages(again)),
-        "reward": (sample.reward, to_json(again.reward)),
-        "evidence": (sample.evidence, to_json({"tracks": list(again.track_ids), "frames": list(again.frames)})),
-        "risk": (round(sample.risk, 9), round(again.risk, 9)),
-    }
-    for what, (published, recomputed) in said.items():
-        if published != recomputed:
-            yield Problem(key, f"{what}: published {_short(published)}, recomputed {_short(recomputed)}")
-
-
-def _scene(sample: PublishedSample, clip: PublishedClip) -> Scene:
-    return Scene(
-        frame_tick=sample.frame_tick,
-        start_tick=sample.start_tick,
-        time_base_num=sample.time_base_num,
-        time_base_den=sample.time_base_den,
-        tracks=visible(clip.tracks, sample.frame_tick),
-        events=clip.events,
-    )
-
-
-def _score_problems(samples: Sequence[PublishedSample], scores: Sequence[PublishedScore]) -> Iterator[Problem]:
-    """Samples whose tpl and tpl_key are not those of their token log-probabilities."""
-    nll: dict[str, dict[tuple[str, int | None], float]] = {}
-    for s in scores:
-        nll.setdefault(s.sample_id, {})[s.context, s.frame] = -float(np.sum(s.token_logprob, dtype=np.float64))
-    for sample in samples:
-        read = nll.get(sample.sample_id)
-        if (sample.tpl is None) != (read is None):
-            yield Problem(sample.sample_id, "has a score without token log-probabilities, or the reverse")
-        if sample.tpl is None or sample.tpl_key is None or read is None:
-            continue
-        curve = [value - read["video", None] for (kind, _), value in read.items() if kind == "frame"]
-        if len(curve) != len(sample.frame_tick):
-            yield Problem(sample.sample_id, f"{len(curve)} single-frame scores for {len(sample.frame_tick)} frames")
-        elif abs(np.mean(curve) - sample.tpl) > SCORE_TOLERANCE or abs(min(curve) - sample.tpl_key) > SCORE_TOLERANCE:
-            yield Problem(sample.sample_id, f"tpl {sample.tpl:.4f} does not follow from its token log-probabilities")
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 160 else f"{text[:157]}..."
+        return row.from_arrow(pa.concat_tables(pq.read_table(f, columns=row.schema().names) for f in files))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _Unreadable(f"{table}/ cannot be read: {error}") from error

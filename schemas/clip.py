@@ -88,6 +88,7 @@ class Track(Record):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackedClip(DetectedClip):
     tracks: tuple[Track, ...]
+    rejected: int  # things that were tracked and not taken as subjects: too short, too faint, still, merged
     tracker: str
 
 
@@ -111,7 +112,7 @@ class Trajectory(Record):
     appearance: str  # "small red"
     frame_width_px: int
     frame_height_px: int
-    risk: float  # 0..1: share of the frames between first and last at which it was not observed
+    risk: float  # 0..1: worst of the share of frames at which it was lost, and how near colour and size are to others
     moments: tuple[Moment, ...]
 
 

@@ -13,7 +13,6 @@ class Reason(StrEnum):
     TOO_FEW_FRAMES = "too_few_frames"
     DUPLICATE_FILE = "duplicate_file"
     TOO_SHORT = "too_short"
-    NO_SHOT = "no_shot"
     CAMERA_MOVES = "camera_moves"
     NO_SUBJECT = "no_subject"
     NOTHING_TO_SAY = "nothing_to_say"

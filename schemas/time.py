@@ -9,11 +9,6 @@ def seconds(tick: int, time_base_num: int, time_base_den: int) -> float:
     return tick * time_base_num / time_base_den
 
 
-def ticks(duration_s: Fraction | float, time_base_num: int, time_base_den: int) -> int:
-    """The tick count nearest to a duration in seconds."""
-    return round(Fraction(duration_s) * time_base_den / time_base_num)
-
-
 def spread(n: int, count: int) -> tuple[int, ...]:
     """`min(n, count)` distinct indices of range(n), at the midpoints of equal bins (DESIGN section 3).
 

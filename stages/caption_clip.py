@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from schemas.clip import Caption, CaptionedClip, DescribedClip
 from schemas.outcome import Reason, Skip
-from stages.algorithms.scene import MAX_NAMED, Scene, global_caption, timeline, visible
+from stages.algorithms.scene import MAX_NAMED, Scene, global_caption, timeline
 from stages.base import Resources, Stage
 
 
@@ -23,22 +23,15 @@ class CaptionClip(Stage[DescribedClip, CaptionedClip, None]):
 
 def scene_of(clip: DescribedClip) -> Scene:
     """What the composer may know of a clip: the subjects that its planned frames show."""
-    return Scene(
-        frame_tick=clip.plan_tick,
-        start_tick=clip.start_tick,
-        time_base_num=clip.time_base_num,
-        time_base_den=clip.time_base_den,
-        tracks=visible(clip.trajectories, clip.plan_tick),
-        events=clip.events,
-    )
+    base = (clip.time_base_num, clip.time_base_den)
+    return Scene.of(clip.plan_tick, clip.start_tick, base, clip.trajectories, clip.events)
 
 
 def _captioned(clip: DescribedClip) -> CaptionedClip | Skip:
     scene = scene_of(clip)
     if not scene.tracks:
         return Skip(Reason.NOTHING_TO_SAY, f"{len(clip.trajectories)} tracks, none at a planned frame")
-    text = global_caption(scene)
-    captions = [Caption(kind="global", text=text[0].upper() + text[1:], describer=clip.describer)]
+    captions = [Caption(kind="global", text=global_caption(scene), describer=clip.describer)]
     if len(scene.tracks) <= MAX_NAMED:
         captions.append(Caption(kind="timeline", text=timeline(scene), describer=clip.describer))
     if clip.caption_given and clip.is_whole_video:

@@ -23,6 +23,13 @@ class ComposeSamples(Stage[ScoredClip, ComposedClip, None]):
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(cpus=0.25, batch_rows=8)
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.caption_share <= 1 and 0 <= self.max_risk <= 1 and self.max_subjects >= 1):
+            raise ValueError(
+                f"caption_share={self.caption_share:g} and max_risk={self.max_risk:g} lie in 0..1, "
+                f"max_subjects={self.max_subjects} is at least 1"
+            )
+
     def process(self, _: None, clips: Sequence[ScoredClip], /) -> list[ComposedClip | Skip]:
         return [self._composed(clip) for clip in clips]
 
@@ -34,6 +41,7 @@ class ComposeSamples(Stage[ScoredClip, ComposedClip, None]):
             seed=self.seed,
             caption_share=self.caption_share,
             max_subjects=self.max_subjects,
+            negatives=clip.rejected == 0,
             curve=curve,
         )
         given = _given(clip)

@@ -28,6 +28,13 @@ class DecodeClip(Stage[Clip, DecodedClip, ClipFrames]):
     resources = Resources(cpus=0.5, memory_gb=1.0)
     operational = frozenset({"store_dir", "store_gb", "timeout_s", "memory_gb"})
 
+    def __post_init__(self) -> None:
+        if self.track_fps <= 0 or self.plan_frames < 2 or self.max_side_px < 16:
+            raise ValueError(
+                f"track_fps={self.track_fps:g} > 0, plan_frames={self.plan_frames} >= 2, "
+                f"max_side_px={self.max_side_px} >= 16 is asked for"
+            )
+
     def open(self) -> ClipFrames:
         return ClipFrames(self.store_dir, self.store_gb, Limits(timeout_s=self.timeout_s, memory_gb=self.memory_gb))
 

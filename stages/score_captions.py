@@ -10,18 +10,15 @@ from schemas.clip import CaptionedClip, DecodedClip
 from schemas.outcome import Reason, Skip
 from schemas.sample import ScoredClip, TargetScore
 from schemas.time import seconds
+from stages.algorithms.questions import CAPTION_QUESTION, TIMELINE_QUESTION
 from stages.algorithms.tpl import contexts, target_score
 from stages.base import Resources, Stage
 from stages.media.child import Limits
 from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
 from stages.models.checkpoint import revision
-from stages.models.protocols import EngineDead, Scorer, Target, TooLong
+from stages.models.protocols import Scorer, Target, TooLong
 
-CAPTION_QUESTION = {
-    "global": "What happens in this video?",
-    "given": "What happens in this video?",
-    "timeline": "Where is each moving subject over time? Answer in order, with frames.",
-}
+ASKED = {"global": CAPTION_QUESTION, "given": CAPTION_QUESTION, "timeline": TIMELINE_QUESTION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,6 @@ class ScoreCaptions(Stage[CaptionedClip, ScoredClip, Eyes]):
 
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(cpus=0.5, memory_gb=1.0)
-    fatal: ClassVar[tuple[type[Exception], ...]] = (EngineDead,)
     operational: ClassVar[frozenset[str]] = frozenset({"store_dir", "store_gb"})
 
     @property
@@ -90,7 +86,7 @@ class ScoreCaptions(Stage[CaptionedClip, ScoredClip, Eyes]):
         return [self._scored(eyes, clip) for clip in clips]
 
     def _scored(self, eyes: Eyes, clip: CaptionedClip) -> ScoredClip | Skip:
-        targets = [Target(f"{clip.clip_id}/caption/{c.kind}", CAPTION_QUESTION[c.kind], c.text) for c in clip.captions]
+        targets = [Target(f"{clip.clip_id}/caption/{c.kind}", ASKED[c.kind], c.text) for c in clip.captions]
         try:
             scores, frames_THWC = eyes.score(clip, targets, self.shuffles)
         except TooLong as error:

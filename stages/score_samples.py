@@ -10,7 +10,7 @@ from stages.algorithms.draws import draws
 from stages.base import Resources, Stage
 from stages.media.frame_store import STORE_DIR, STORE_GB
 from stages.models.checkpoint import revision
-from stages.models.protocols import EngineDead, Target, TooLong
+from stages.models.protocols import Target, TooLong
 from stages.score_captions import Eyes, open_eyes
 
 
@@ -27,8 +27,11 @@ class ScoreSamples(Stage[ComposedClip, MeasuredClip, Eyes]):
 
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(cpus=0.5, memory_gb=1.0)
-    fatal: ClassVar[tuple[type[Exception], ...]] = (EngineDead,)
     operational: ClassVar[frozenset[str]] = frozenset({"store_dir", "store_gb"})
+
+    def __post_init__(self) -> None:
+        if self.max_targets < 0 or self.shuffles < 0:
+            raise ValueError(f"max_targets={self.max_targets} and shuffles={self.shuffles} are no counts")
 
     @property
     def parameters(self) -> dict[str, Any]:

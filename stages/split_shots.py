@@ -69,8 +69,8 @@ class SplitShots(Stage[Video, Clip, Reader]):
                 yield _clip(video, scan, shot, part, span)
 
     def _parts(self, video: Video, scan: Scan, first: int, last: int) -> Iterator[tuple[int, int]]:
-        """Frame spans of equal length, at most `max_clip_s` each, give or take a frame."""
-        count = ceil(_length_s(video, scan, first, last) / self.max_clip_s)
+        """Spans of equal frame counts; of a steady film each lasts `max_clip_s` at most, give or take a frame."""
+        count = min(last - first, ceil(_length_s(video, scan, first, last) / self.max_clip_s))
         edges = [first + k * (last - first) // count for k in range(count + 1)]
         yield from pairwise(edges)
 

@@ -80,7 +80,10 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
             Track(track_id=number, label=piece[0].label, observations=tuple(piece))
             for number, piece in enumerate(kept, 1)
         )
-        return clip.extend(TrackedClip, tracks=tracks, tracker=f"bytetrack/trackers-{installed_version('trackers')}")
+        rejected = sum(lost.values())
+        return clip.extend(
+            TrackedClip, tracks=tracks, rejected=rejected, tracker=f"bytetrack/trackers-{installed_version('trackers')}"
+        )
 
     def _pieces(self, clip: DetectedClip, time_s: Sequence[float], step_s: float) -> tuple[list[list[Detection]], int]:
         """Chains cut where identity is in doubt, without those that show two subjects as one; and their number."""

@@ -17,14 +17,13 @@ from pipeline.train.lessons import WHICH, Conversation, Lesson, lesson, which
 from stages.algorithms.describe import COLUMNS, COMPASS, ROWS, STILL
 from stages.algorithms.domain import look
 from stages.algorithms.prompt import header
-from stages.algorithms.questions import BOX_FORMAT
+from stages.algorithms.questions import BOX_FORMAT, CAPTION_QUESTION
 from stages.algorithms.scene import in_place, name
 from stages.algorithms.tpl import Context, Thresholds, contexts, target_score
 from stages.algorithms.world import RGB, SHAPE_NAMES
 from stages.models.checkpoint import CARD
 from stages.models.onevision import OneVision, Shown
 
-CAPTION = "What happens in this video?"
 HELD_OUT_SEED = 10_001
 PLACES = sorted({in_place(c if r == "centre" else r if c == "centre" else f"{r} {c}") for r in ROWS for c in COLUMNS})
 NO_THRESHOLDS = Thresholds(text_gain=0.0, tpl_key=0.0)
@@ -133,7 +132,7 @@ def _choices(item: Lesson) -> Iterator[Choice]:
         words = (*(f"moves {c}" for c in COMPASS), "stays still", "waits")
         truth = f"moves {motions[0]}" if motions[0] != STILL else "stays still" if set(motions) == {STILL} else "waits"
         answers = tuple(f"A {name(first)} {w}" for w in words)
-        yield Choice("direction", CAPTION, answers, words.index(truth))
+        yield Choice("direction", CAPTION_QUESTION, answers, words.index(truth))
 
 
 def _caption(item: Lesson) -> Conversation:

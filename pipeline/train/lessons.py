@@ -70,7 +70,7 @@ def world_scene(world: World, ticks: tuple[int, ...], n_frames: int) -> Scene:
     tracks = world.tracks([t / TICKS_A_SECOND for t in ticks], FILM_SIDE_PX)
     paths = tuple(trajectory(t, ticks, [IDENTITY] * len(ticks), frame) for t in tracks)
     plan = tuple(ticks[i] for i in spread(len(ticks), n_frames))
-    return Scene(plan, 0, 1, TICKS_A_SECOND, paths, tuple(e for p in paths for e in events(p, ticks)))
+    return Scene.of(plan, 0, (1, TICKS_A_SECOND), paths, tuple(e for p in paths for e in events(p, ticks)))
 
 
 def which(scene: Scene) -> Conversation:

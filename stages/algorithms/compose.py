@@ -14,7 +14,7 @@ from schemas.sample import Message, Sample
 from stages.algorithms.describe import COLOURS, COMPASS, SHAPES, SIZES
 from stages.algorithms.draws import draws
 from stages.algorithms.questions import Program, Rendered, Unanswerable, render
-from stages.algorithms.scene import Scene, name
+from stages.algorithms.scene import Scene
 
 SPATIAL = ("coordinate", "location", "appearance")
 TEMPORAL = ("frames", "time", "action")
@@ -27,15 +27,17 @@ def compose(
     seed: int,
     caption_share: float,
     max_subjects: int = 6,
+    negatives: bool = True,
     curve: Sequence[float] | None = None,
 ) -> list[Sample]:
     """All samples of a clip, in a fixed order; of more subjects than `max_subjects`, as many are drawn.
 
+    Without `negatives` nothing is said to be absent: where tracks were rejected, somebody unnamed is there.
     `curve` (nats by planned frame, of the clip's caption) draws the query frames from those that alone tell least.
     """
     rng = draws(seed, f"{clip_id}/compose")
     samples: list[Sample] = []
-    for group, programs in enumerate(_groups(scene, rng, caption_share, max_subjects, curve)):
+    for group, programs in enumerate(_groups(scene, rng, caption_share, max_subjects, negatives, curve)):
         for program in programs:
             try:
                 rendered = render(scene, program)
@@ -46,7 +48,12 @@ def compose(
 
 
 def _groups(
-    scene: Scene, rng: np.random.Generator, caption_share: float, max_subjects: int, curve: Sequence[float] | None
+    scene: Scene,
+    rng: np.random.Generator,
+    caption_share: float,
+    max_subjects: int,
+    negatives: bool,
+    curve: Sequence[float] | None,
 ) -> Iterator[list[Program]]:
     """Matched pairs of programs, subject by subject, then those about the whole clip."""
     asked = sorted(rng.permutation(len(scene.tracks))[:max_subjects])
@@ -70,7 +77,7 @@ def _groups(
         ]
         if choice := _direction(scene, track, rng):
             yield [choice]
-    if subject := _absent(scene, rng):
+    if negatives and (subject := _absent(scene, rng)):
         yield [{"op": "absent", "subject": subject}]
     yield [{"op": "timeline"}]
     yield [{"op": "caption"}]
@@ -127,8 +134,7 @@ def _absent(scene: Scene, rng: np.random.Generator) -> str | None:
     if track.name in SHAPES:
         wrong += [f"{size} {colour} {shape}" for shape in SHAPES if shape != track.name]
         wrong += [f"{s} {colour} {track.name}" for s in SIZES if s != size]
-    there = {name(t) for t in scene.tracks}
-    free = [w for w in wrong if w not in there]
+    free = [w for w in wrong if w not in scene.names]
     return str(rng.choice(free)) if free else None
 
 

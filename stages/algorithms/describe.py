@@ -34,6 +34,10 @@ SPEED_BORDER = 0.035  # frame diagonals a second: a slow walk across a campus vi
 SPEED_MARGIN = 1.5  # a speed that is this factor from the border is safe
 ANGLE_MARGIN = 8.0  # degrees
 LARGE_AREA = 0.03  # of the frame
+SIZE_MARGIN = 0.25  # a size that is this factor from the border is safe
+BLACK, PALE, WHITE = 0.22, 0.22, 0.78  # value, saturation, value: borders of black, of grey and white, between these
+TONE_MARGIN = 0.1  # of value and saturation
+HUE_MARGIN = 8.0  # degrees
 WINDOW_S = 0.25  # motion at a moment is measured over this long before and after
 MIN_PHASE_S = 0.3  # a shorter change of motion is jitter
 EDGE = 0.02  # of the frame side: a box this near the border touches it
@@ -88,11 +92,30 @@ def motion_word(dx: float, dy: float, seconds: float, diagonal_px: float) -> tup
 def colour_word(rgb: Sequence[float]) -> str:
     """One of COLOURS for a colour of 0..255 a channel."""
     hue, saturation, value = colorsys.rgb_to_hsv(*(c / 255.0 for c in rgb[:3]))
-    if value < 0.22:
+    if value < BLACK:
         return "black"
-    if saturation < 0.22:
-        return "white" if value > 0.78 else "grey"
+    if saturation < PALE:
+        return "white" if value > WHITE else "grey"
     return next((word for border, word in HUES if hue * 360.0 < border), "red")
+
+
+def colour_risk(rgb: Sequence[float]) -> float:
+    """How near a colour is to another word, by value, saturation and, where it has one, hue."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*(c / 255.0 for c in rgb[:3]))
+    if value < BLACK:
+        return max(0.0, 1.0 - (BLACK - value) / TONE_MARGIN)
+    tones = [value - BLACK, abs(saturation - PALE)]
+    tones += [abs(value - WHITE)] if saturation < PALE else []
+    risk = 1.0 - min(tones) / TONE_MARGIN
+    if saturation >= PALE:
+        risk = max(risk, 1.0 - min(abs(hue * 360.0 - border) for border, _ in HUES) / HUE_MARGIN)
+    return max(0.0, risk)
+
+
+def size_risk(area_share: float) -> float:
+    """How near an area, as a share of the frame, is to the other size word."""
+    ratio = area_share / LARGE_AREA
+    return max(0.0, 1.0 - (max(ratio, 1 / ratio) - 1.0) / SIZE_MARGIN)
 
 
 def shape_word(observations: Sequence[Detection], width_px: int, height_px: int) -> str:
@@ -118,6 +141,7 @@ def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Af
     rgb = [median(o.rgb[c] for o in seen) for c in range(3)]
     points = [_compensated(o.box_xyxy_px, camera_path[o.frame]) for o in seen]
     times = [track_tick[o.frame] * frame.tick_s for o in seen]
+    gaps = 1.0 - len(seen) / (seen[-1].frame - seen[0].frame + 1)
     words = [_motion_at(k, points, times, frame) for k in range(len(seen))]
     return Trajectory(
         track_id=track.track_id,
@@ -125,7 +149,7 @@ def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Af
         appearance=f"{SIZES[area >= LARGE_AREA * frame.width_px * frame.height_px]} {colour_word(rgb)}",
         frame_width_px=frame.width_px,
         frame_height_px=frame.height_px,
-        risk=1.0 - len(seen) / (seen[-1].frame - seen[0].frame + 1),
+        risk=max(gaps, colour_risk(rgb), size_risk(area / (frame.width_px * frame.height_px))),
         moments=tuple(
             Moment(
                 tick=track_tick[o.frame],

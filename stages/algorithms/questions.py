@@ -30,8 +30,9 @@ BOX_FORMAT = "Write boxes as frame1:[x1,y1,x2,y2]."
 SPAN_FORMAT = "Answer with frames and times."
 LETTER_FORMAT = "Answer with the letter."
 NAME_FORMAT = "Answer with the subject."
-PLACE_FORMAT = "Answer with the place."
 LETTERS = "ABCDEFGH"
+CAPTION_QUESTION = "What happens in this video?"
+TIMELINE_QUESTION = "Where is each moving subject over time? Answer in order, with frames."
 
 
 class Unanswerable(ValueError):
@@ -94,9 +95,12 @@ def record(scene: Scene, program: Program) -> Rendered:
     )
     if program["caption"]:
         question += " By the way, what happens in this video?"
-        answer += f" This video shows that {global_caption(scene)}"
+        caption = global_caption(scene)
+        answer += f" This video shows that {caption[0].lower()}{caption[1:]}"
     spatial = by in ("coordinate", "location", "appearance")
-    risk = max(_place_risk(track, moment), moment.action_risk, track.risk)
+    risk = max(_place_risk(track, moment), moment.action_risk, track.risk, _rival_risk(scene, track, by, frame))
+    if program["caption"]:
+        risk = max(risk, _caption_risk(scene))
     return Rendered(
         question, answer, f"{'spatial' if spatial else 'temporal'}->record", "text",
         _track_reward(scene, track), (track.track_id,), tuple(seen), risk,
@@ -115,9 +119,10 @@ def trajectory(scene: Scene, program: Program) -> Rendered:
         )  # fmt: skip
     text = track_text(scene, track, named=False)
     _unique([t for t in scene.tracks if scene.seen(t) and _boxes(scene, t) == _boxes(scene, track)], "track")
+    answer = f"The {name(track)}."
     return Rendered(
-        f"Which subject has this track? {text}. {NAME_FORMAT}", f"The {name(track)}.",
-        "trajectory->identity", "text", {"kind": "exact", "value": name(track)}, (track.track_id,), frames, track.risk,
+        f"Which subject has this track? {text}. {NAME_FORMAT}", answer,
+        "trajectory->identity", "text", {"kind": "exact", "value": answer}, (track.track_id,), frames, track.risk,
     )  # fmt: skip
 
 
@@ -172,11 +177,12 @@ def direction(scene: Scene, program: Program) -> Rendered:
 def absent(scene: Scene, program: Program) -> Rendered:
     """A subject that is not there (paper: negatives). About motion only: the expert sees what moves."""
     subject = program["subject"]
-    if any(name(t) == subject for t in scene.tracks):
+    if subject in scene.names:
         raise Unanswerable(f"a {subject} is there")
+    answer = f"No {subject} moves in this video."
     return Rendered(
-        f"What is the track of the moving {subject}? {TRACK_FORMAT}", f"No {subject} moves in this video.",
-        "identity->none", "text", {"kind": "exact", "value": "none"}, (), tuple(range(1, scene.n_frames + 1)), 0.0,
+        f"What is the track of the moving {subject}? {TRACK_FORMAT}", answer, "identity->none", "text",
+        {"kind": "exact", "value": answer}, (), tuple(range(1, scene.n_frames + 1)), 0.0,
     )  # fmt: skip
 
 
@@ -189,7 +195,7 @@ def dense(scene: Scene, program: Program) -> Rendered:
         [_place_risk(t, m) for t in scene.tracks for m in scene.seen(t).values()] + [t.risk for t in scene.tracks]
     )
     return Rendered(
-        "Where is each moving subject over time? Answer in order, with frames.", timeline(scene),
+        TIMELINE_QUESTION, timeline(scene),
         "video->timeline", "text", {"kind": "exact", "value": timeline(scene)},
         tuple(t.track_id for t in scene.tracks), tuple(range(1, scene.n_frames + 1)), risk,
     )  # fmt: skip
@@ -200,9 +206,9 @@ def caption(scene: Scene, program: Program) -> Rendered:
     _someone(scene)
     text = global_caption(scene)
     return Rendered(
-        "What happens in this video?", text[0].upper() + text[1:], "video->caption", "text",
+        CAPTION_QUESTION, text, "video->caption", "text",
         {"kind": "exact", "value": text}, tuple(t.track_id for t in scene.tracks),
-        tuple(range(1, scene.n_frames + 1)), max(t.risk for t in scene.tracks),
+        tuple(range(1, scene.n_frames + 1)), _caption_risk(scene),
     )  # fmt: skip
 
 
@@ -253,6 +259,20 @@ def _boxes(scene: Scene, track: Trajectory) -> list[tuple[int, str]]:
 
 def _place_risk(track: Trajectory, moment: Moment) -> float:
     return place_risk(moment.box_xyxy_px, track.frame_width_px, track.frame_height_px)
+
+
+def _caption_risk(scene: Scene) -> float:
+    """The caption names first and last places, and motions, of each subject."""
+    ends = [(t, m) for t in scene.tracks for m in (t.moments[0], t.moments[-1])]
+    return max([_place_risk(t, m) for t, m in ends] + [t.risk for t in scene.tracks])
+
+
+def _rival_risk(scene: Scene, track: Trajectory, by: str, frame: int) -> float:
+    """How near another subject is to fitting the question as well."""
+    rivals = [(t, m) for t in scene.tracks if t is not track and (m := scene.at(t, frame))]
+    if by == "location":
+        return max((_place_risk(t, m) for t, m in rivals), default=0.0)
+    return max((m.action_risk for _, m in rivals), default=0.0) if by == "action" else 0.0
 
 
 def _track_reward(scene: Scene, track: Trajectory) -> dict[str, Any]:

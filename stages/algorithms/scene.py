@@ -16,8 +16,30 @@ class Scene:
     start_tick: int
     time_base_num: int
     time_base_den: int
-    tracks: tuple[Trajectory, ...]
+    tracks: tuple[Trajectory, ...]  # those that a planned frame shows: the others cannot be asked about
     events: tuple[Event, ...]
+    names: frozenset[str]  # of all subjects of the clip, also of those between two planned frames
+
+    @classmethod
+    def of(
+        cls,
+        frame_tick: tuple[int, ...],
+        start_tick: int,
+        time_base: tuple[int, int],
+        tracks: Sequence[Trajectory],
+        events: tuple[Event, ...],
+    ) -> "Scene":
+        """The scene of a clip: planned frames, time base as (num, den), all its tracks and events."""
+        plan = set(frame_tick)
+        return cls(
+            frame_tick=frame_tick,
+            start_tick=start_tick,
+            time_base_num=time_base[0],
+            time_base_den=time_base[1],
+            tracks=tuple(t for t in tracks if any(m.tick in plan for m in t.moments)),
+            events=events,
+            names=frozenset(map(name, tracks)),
+        )
 
     @property
     def n_frames(self) -> int:
@@ -47,12 +69,6 @@ class Scene:
 
     def phases(self, track: Trajectory) -> tuple[str, ...]:
         return phases(track, self.time_base_num / self.time_base_den)
-
-
-def visible(tracks: Sequence[Trajectory], plan_tick: Sequence[int]) -> tuple[Trajectory, ...]:
-    """The subjects that at least one planned frame shows: the others cannot be asked about."""
-    plan = set(plan_tick)
-    return tuple(t for t in tracks if any(m.tick in plan for m in t.moments))
 
 
 def name(track: Trajectory) -> str:
@@ -99,7 +115,8 @@ def global_caption(scene: Scene) -> str:
     others = len(scene.tracks) - len(clauses)
     if others:
         clauses.append(f"{others} other{'s' if others > 1 else ''} move{'' if others > 1 else 's'}")
-    return ", and ".join(clauses) + "."
+    text = ", and ".join(clauses) + "."
+    return text[0].upper() + text[1:]
 
 
 def timeline(scene: Scene) -> str:

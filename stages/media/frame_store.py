@@ -5,6 +5,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,7 @@ ABANDONED_S = 600.0  # a file that is not finished after that never will be
 
 STORE_DIR = str(Path(tempfile.gettempdir()) / f"utr-frames-{os.getuid()}")
 STORE_GB = 4.0
+DECODER = f"1/av-{version('av')}"  # raise the number when decoding or resizing begins to give other pixels
 
 
 class FrameStore:
@@ -36,6 +38,9 @@ class FrameStore:
             frames_THWC = np.load(path)
             os.utime(path)
         except FileNotFoundError:  # never stored, or evicted by another process at this moment
+            return None
+        except (ValueError, EOFError):  # torn by a power cut: no loss, it is decoded again
+            path.unlink(missing_ok=True)
             return None
         return frames_THWC
 
@@ -58,7 +63,7 @@ class FrameStore:
                 raise
 
     def _path(self, video_id: str, ticks: Sequence[int], width_px: int, height_px: int) -> Path:
-        text = f"{video_id}/{width_px}x{height_px}/{','.join(map(str, ticks))}"
+        text = f"{DECODER}/{video_id}/{width_px}x{height_px}/{','.join(map(str, ticks))}"
         return self._root / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
 
     def _evict(self, max_bytes: int) -> None:

@@ -10,10 +10,6 @@ from schemas.sample import ScorerCard
 from stages.algorithms.tpl import Context, Thresholds
 
 
-class EngineDead(Exception):
-    """The model cannot answer again in this process."""
-
-
 class TooLong(ValueError):
     """Prompt and target exceed what the model reads. Nothing is ever cut; the message has the length."""
 

@@ -9,7 +9,7 @@ import torch
 from pipeline.train.examine import skill
 from pipeline.train.lessons import Lesson, lesson, which
 from stages.algorithms.tpl import contexts, target_score
-from stages.models.checkpoint import CARD, EMBEDDED, checkpoint, revision
+from stages.models.checkpoint import CARD, EMBEDDED, NoScorer, checkpoint, revision
 from stages.models.embedded import CalibratedScorer, load_scorer
 from stages.models.onevision import OneVision
 from stages.models.protocols import Target, TooLong
@@ -100,5 +100,5 @@ def test_domain_tells_the_world_from_others(scorer: CalibratedScorer, films: lis
 
 def test_a_scorer_is_its_bytes(tmp_path) -> None:
     assert revision("embedded") == revision(str(EMBEDDED))
-    with pytest.raises(FileNotFoundError, match=r"lacks model\.safetensors"):
+    with pytest.raises(NoScorer, match=r"lacks model\.safetensors"):
         checkpoint(str(tmp_path))

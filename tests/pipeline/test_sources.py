@@ -1,7 +1,6 @@
 """Folders, videos and manifests become sources; what is wrong is named with its place."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.sources import SourceError, read_sources, source_id
+from pipeline.sources import SourceError, read_sources, videos_root
 from schemas.video import QA, Source
 
 PAIR = {"question": "What moves?", "answer": "A circle."}
@@ -125,17 +124,9 @@ def test_other_inputs_are_errors(tmp_path: Path):
             read_sources(str(tmp_path / name))
 
 
-def test_a_sources_id_follows_its_file_and_its_texts(tmp_path: Path):
-    path = tmp_path / "a.mp4"
-    (absent,) = read_sources(str(write(tmp_path / "m.jsonl", [{"uri": "a.mp4"}])))
-    path.write_bytes(b"12")
-    (first,) = read_sources(str(tmp_path))
-    ids = [source_id(absent)]
-    os.utime(path, ns=(1, 1))
-    assert source_id(first) == source_id(absent) != ids[0]  # the id reads the file's state when asked
-    ids.append(source_id(first))
-    os.utime(path, ns=(2, 2))
-    ids.append(source_id(first))
-    (told,) = read_sources(str(write(tmp_path / "m.jsonl", [{"uri": "a.mp4", "caption": "x"}])))
-    ids.append(source_id(told))
-    assert len(set(ids)) == 4
+def test_root_is_what_relative_uris_are_relative_to(tmp_path: Path):
+    manifest = write(tmp_path / "m.jsonl", [{"uri": "a.mp4", "caption": "one\u2028line"}])
+    (source,) = read_sources(str(manifest))
+    assert source.caption == "one\u2028line"
+    assert videos_root(str(manifest)) == videos_root(str(tmp_path)) == tmp_path
+    assert str(videos_root(str(manifest)) / source.uri) == source.location

@@ -51,7 +51,8 @@ def make_clip(video_id: str, shot: int = 0, *, domain: str = "in", given: bool =
     assert isinstance(captioned, CaptionedClip)
     card = ScorerCard(
         scorer="fake@1", dtype="float32", engine="fake/1", prompt_hash="00", n_frames=N_FRAMES,
-        scorer_domain=domain, skill=json.dumps({"colour": 0.99, "direction": 0.9}), thresholds=json.dumps({"text_gain": 0.1, "tpl_key": 0.2}),
+        scorer_domain=domain, skill=json.dumps({"colour": 0.99, "direction": 0.9}),
+        thresholds=json.dumps({"text_gain": 0.1, "tpl_key": 0.2}),
     )  # fmt: skip
     texts = [(f"{tracked.clip_id}/caption/{c.kind}", c.text) for c in captioned.captions]
     scored = captioned.extend(ScoredClip, caption_scores=_scores(tracked, texts), scorer=card)
@@ -129,7 +130,7 @@ def _tracked(video_id: str, shot: int, world: World, given: bool) -> TrackedClip
         track_tick=ticks, plan_index=spread(len(ticks), N_FRAMES), store_width_px=STORE_PX, store_height_px=STORE_PX,
         detections=tuple(o for t in tracks for o in t.observations),
         camera_path=((1.0, 0.0, 0.0, 0.0, 1.0, 0.0),) * len(ticks),
-        detector="world", tracks=tracks, tracker="world",
+        detector="world", tracks=tracks, rejected=0, tracker="world",
     )  # fmt: skip
 
 
