@@ -29,6 +29,7 @@ from stages.models.packing import pack
 SIDE_PX = 96  # 6 x 6 patches, pooled to 3 x 3 tokens a frame: one for each place that has a name
 N_FRAMES = 8
 LONG = 300  # characters: conversations with a whole track; one of them costs as much as four others
+CORE = ("shown", "caption")  # in every step: places frame by frame, and motion
 NUMBER_WEIGHT = 0.2  # of coordinates in the loss: most tokens, of which the last digit cannot be seen
 WAVES = 16  # of the Fourier features that number embeddings start from, so that neighbours are near
 PIXEL = PixelRule(SIDE_PX, (BACKGROUND / 255,) * 3, (64 / 255,) * 3)  # background near 0: loss .31 against .62 (pilot)
@@ -39,12 +40,12 @@ class Course:
     """How long and on what; times are CPU seconds on one AVX2 thread, measured in DESIGN.md."""
 
     seed: int = 0
-    image_steps: int = 320
+    image_steps: int = 450
     image_batch: int = 64
-    film_steps: int = 1050
+    film_steps: int = 1000
     film_batch: int = 16
-    talks: int = 5  # short conversations a film and step
-    long_share: float = 0.35  # of the steps that also have a long one
+    talks: int = 4  # short conversations a film and step
+    long_share: float = 0.25  # of the steps that also have a long one
     one_frame_share: float = 0.3
     no_frame_share: float = 0.05
     lr_matrix: float = 0.02
@@ -187,13 +188,14 @@ def _shown(item: Lesson, showing: str, rng: np.random.Generator) -> Shown:
 def _talks(item: Lesson, context: Shown, rng: np.random.Generator, count: int, with_long: bool) -> list[Conversation]:
     """Some of the film's conversations; where one frame is shown, also what it shows."""
     if item.scene.n_frames == 1:  # image stage: who is where, and nothing longer
-        return [c for c in item.conversations if c.kind in ("shown", "static")]
+        return [c for c in item.conversations if c.kind == "shown"]
     said = [item.conversations[i] for i in rng.permutation(len(item.conversations))]
     if len(context.index) == 1:
-        said.insert(0, shown(item.scene, context.index[0] + 1))
+        said.append(shown(item.scene, context.index[0] + 1))
     long = [c for c in said if len(c.question) + len(c.answer) > LONG]
-    short = [c for c in said if len(c.question) + len(c.answer) <= LONG]
-    return [*long[:with_long], *short[:count]]
+    core = [c for c in said if c.kind in CORE]
+    other = [c for c in said if c not in long and c not in core]
+    return [*long[:with_long], *core, *other[: count - len(core)]]
 
 
 def _optimizers(

@@ -11,7 +11,6 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-from schemas.clip import Trajectory
 from schemas.time import spread
 from stages.algorithms.compose import compose
 from stages.algorithms.describe import Frame, events, trajectory
@@ -78,15 +77,15 @@ def which(scene: Scene) -> Conversation:
     return Conversation("static", WHICH, ", ".join(f"a {name(t)}" for t in scene.tracks) + ".")
 
 
-def shown(scene: Scene, frame: int) -> Conversation:
-    """Where everybody is at one frame."""
-    here: list[tuple[Trajectory, str]] = []
+def shown(scene: Scene, frame: int, *, boxes: bool = True) -> Conversation:
+    """Where everybody is at one frame; without boxes where places are to be learned first."""
+    here: list[str] = []
     for track in scene.tracks:
         moment = scene.at(track, frame)
         if moment:
-            here.append((track, f"{in_place(moment.location)}, frame{frame}:{coordinates(track, moment)}"))
-    said = "; ".join(f"a {name(t)} {place}" for t, place in here) or "nothing"
-    return Conversation("shown", f"What is shown at frame{frame}?", f"{said}.")
+            box = f", frame{frame}:{coordinates(track, moment)}" if boxes else ""
+            here.append(f"a {name(track)} {in_place(moment.location)}{box}")
+    return Conversation("shown", f"What is shown at frame{frame}?", f"{'; '.join(here) or 'nothing'}.")
 
 
 def _conversations(scene: Scene, rng: np.random.Generator) -> list[Conversation]:
@@ -96,4 +95,4 @@ def _conversations(scene: Scene, rng: np.random.Generator) -> list[Conversation]
         for s in compose(scene, clip_id=key, seed=0, caption_share=0.3)
     ]
     frame = int(rng.integers(scene.n_frames)) + 1
-    return [*said, which(scene), shown(scene, frame)]
+    return [*said, which(scene), shown(scene, frame, boxes=scene.n_frames > 1)]

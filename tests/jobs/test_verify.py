@@ -104,7 +104,7 @@ def _twice(rows: Rows) -> None:
     rows.append(rows[0])
 
 
-def _set(family: str, **values: Any) -> Change:
+def _set(family: str, /, **values: Any) -> Change:
     """Other values in the first scored sample of a family."""
 
     def change(rows: Rows) -> None:
@@ -113,7 +113,7 @@ def _set(family: str, **values: Any) -> Change:
     return change
 
 
-def _set_clip(uri: str, **values: Any) -> Change:
+def _set_clip(uri: str, /, **values: Any) -> Change:
     """Other values in all samples of the first clip of a video."""
 
     def change(rows: Rows) -> None:
@@ -125,7 +125,7 @@ def _set_clip(uri: str, **values: Any) -> Change:
     return change
 
 
-def _set_video(uri: str, **values: Any) -> Change:
+def _set_video(uri: str, /, **values: Any) -> Change:
     def change(rows: Rows) -> None:
         for row in rows:
             if row["uri"] == uri:
