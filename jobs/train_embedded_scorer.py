@@ -2,14 +2,13 @@
 
 import json
 import time
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from pipeline.train.embedded_scorer import SIDE_PX, Course, train
+from pipeline.train.embedded_scorer import IMAGES, SIDE_PX, Course, new_scorer, train_cycle
 from pipeline.train.examine import examine
 from pipeline.train.lessons import Lesson, lesson
 from pipeline.train.vocabulary import train_tokenizer
@@ -22,28 +21,34 @@ HELD_OUT_FILMS = 256
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
     seed: Annotated[int, typer.Option(help="Seed of films, weights and order.")] = 0,
+    done: Annotated[int, typer.Option(help="Cycles that the checkpoint in --out already went through.")] = 0,
 ) -> None:
-    """About 40 CPU minutes: one thread learns, a second process makes films."""
+    """About 40 CPU minutes: one thread learns, a second process makes films. Each cycle ends in a checkpoint."""
     course = Course(seed=seed)
-    rng = np.random.default_rng([seed, 3])
-    corpus = [lesson(rng, side_px=SIDE_PX, n_frames=8, film=False) for _ in range(1500)]
-    tokenizer = train_tokenizer(t for item in corpus for t in _texts(item))
     start = time.process_time()
-    losses: list[float] = []
+    for cycle in course.cycles[done:]:
+        scorer = OneVision.load(str(out)) if cycle != IMAGES else new_scorer(course, train_tokenizer(_corpus(seed)))
+        losses: list[float] = []
 
-    def log(stage: str, step: int, loss: float) -> None:
-        losses.append(loss)
-        if step % 25 == 24:
-            recent = float(np.mean(list(islice(reversed(losses), 25))))
-            print(
-                f"stage={stage} step={step + 1} loss={recent:.4f} cpu_s={time.process_time() - start:.0f}", flush=True
-            )
+        def log(step: int, loss: float, losses: list[float] = losses, cycle: int = cycle) -> None:
+            losses.append(loss)
+            if step % 25 == 24:
+                recent = float(np.mean(losses[-25:]))
+                print(
+                    f"cycle={cycle} step={step + 1} loss={recent:.4f} cpu_s={time.process_time() - start:.0f}",
+                    flush=True,
+                )
 
-    scorer = train(course, tokenizer, log)
-    scorer.save(out)
+        train_cycle(scorer, course, cycle, log)
+        scorer.save(out)
     card = examine(OneVision.load(str(out)), films=HELD_OUT_FILMS, folder=out)
     print(json.dumps(card["skill"]))
-    print(f"checkpoint={out} cpu_s={time.process_time() - start:.0f}")
+
+
+def _corpus(seed: int) -> list[str]:
+    """What the tokenizer is made from: conversations about 1,500 films."""
+    rng = np.random.default_rng([seed, 3])
+    return [text for _ in range(1500) for text in _texts(lesson(rng, side_px=SIDE_PX, n_frames=8, film=False))]
 
 
 def _texts(item: Lesson) -> list[str]:

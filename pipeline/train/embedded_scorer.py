@@ -28,6 +28,7 @@ from stages.models.packing import pack
 
 SIDE_PX = 96  # 6 x 6 patches, pooled to 3 x 3 tokens a frame: one for each place that has a name
 N_FRAMES = 8
+IMAGES = 1  # the cycle of single frames; film cycles are 0, 2, 3, ...
 LONG = 300  # characters: conversations with a whole track; one of them costs as much as four others
 CORE = ("shown", "caption")  # in every step: places frame by frame, and motion
 NUMBER_WEIGHT = 0.2  # of coordinates in the loss: most tokens, of which the last digit cannot be seen
@@ -37,12 +38,13 @@ PIXEL = PixelRule(SIDE_PX, (BACKGROUND / 255,) * 3, (64 / 255,) * 3)  # backgrou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How long and on what; times are CPU seconds on one AVX2 thread, measured in DESIGN.md."""
+    """How long and on what; what it costs and what came of it stands in docs/training_the_scorer.md."""
 
     seed: int = 0
     image_steps: int = 450
     image_batch: int = 64
-    film_steps: int = 1000
+    film_cycles: int = 2
+    film_steps: int = 1000  # a cycle
     film_batch: int = 16
     talks: int = 4  # short conversations a film and step
     long_share: float = 0.25  # of the steps that also have a long one
@@ -52,43 +54,54 @@ class Course:
     lr_other: float = 3e-3
     hidden: int = 128
 
+    @property
+    def cycles(self) -> tuple[int, ...]:
+        """The numbers of all cycles in order; a number draws its films."""
+        return (IMAGES, *(number for number in range(self.film_cycles + 1) if number != IMAGES))
+
 
 class Films(Dataset[Lesson]):
-    """Lesson i of a seed; the same on any number of workers."""
+    """Lesson i of a cycle; the same on any number of workers."""
 
-    def __init__(self, seed: int, count: int, *, image: bool) -> None:
-        self.seed, self.count, self.image = seed, count, image
+    def __init__(self, seed: int, cycle: int, count: int) -> None:
+        self.seed, self.cycle, self.count = seed, cycle, count
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, i: int) -> Lesson:
-        rng = np.random.default_rng([self.seed, int(self.image), i])
-        return lesson(rng, side_px=SIDE_PX, n_frames=1 if self.image else N_FRAMES, film=not self.image)
+        rng = np.random.default_rng([self.seed, self.cycle, i])
+        image = self.cycle == IMAGES
+        return lesson(rng, side_px=SIDE_PX, n_frames=1 if image else N_FRAMES, film=not image)
 
 
-def train(course: Course, tokenizer: PreTrainedTokenizerFast, log: Callable[[str, int, float], None]) -> OneVision:
-    """The trained scorer in float32; `log(stage, step, loss)` is called each step."""
-    torch.set_num_threads(1)  # a second one gains 1.1 to 1.3 on an idle machine and loses 5 on a busy one (pilot)
+def new_scorer(course: Course, tokenizer: PreTrainedTokenizerFast) -> OneVision:
+    """A scorer that knows nothing."""
     torch.manual_seed(course.seed)
-    scorer = OneVision(new_model(tokenizer, course.hidden), tokenizer, PIXEL)
+    return OneVision(new_model(tokenizer, course.hidden), tokenizer, PIXEL)
+
+
+def train_cycle(scorer: OneVision, course: Course, cycle: int, log: Callable[[int, float], None]) -> None:
+    """One cycle of the course, in place: IMAGES or one of films, each with its own films and a warm restart.
+
+    `log(step, loss)` is called each step. A state between two cycles is a checkpoint: nothing else is carried over.
+    """
+    torch.set_num_threads(1)  # a second one gains 1.1 to 1.3 on an idle machine and loses 5 on a busy one (pilot)
+    image = cycle == IMAGES
+    steps, batch = (course.image_steps, course.image_batch) if image else (course.film_steps, course.film_batch)
+    films = Films(course.seed, cycle, steps * batch)
+    rng = np.random.default_rng([course.seed, 7, cycle])
+    optimizers, schedulers = _optimizers(scorer.model, course, steps)
     scorer.model.train()
-    rng = np.random.default_rng([course.seed, 7])
-    for stage, steps, batch in (
-        ("image", course.image_steps, course.image_batch),
-        ("film", course.film_steps, course.film_batch),
-    ):
-        films = Films(course.seed, steps * batch, image=stage == "image")
-        optimizers, schedulers = _optimizers(scorer.model, course, steps)
-        for step, lessons in enumerate(_batches(films, batch)):
-            loss = _loss(scorer, lessons, _showing(rng, course, stage), rng, course)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(scorer.model.parameters(), 1.0)
-            for part in (*optimizers, *schedulers):
-                part.step()
-            scorer.model.zero_grad(set_to_none=True)
-            log(stage, step, float(loss.detach()))
-    return OneVision(scorer.model, tokenizer, PIXEL)
+    for step, lessons in enumerate(_batches(films, batch)):
+        loss = _loss(scorer, lessons, "all" if image else _showing(rng, course), rng, course)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(scorer.model.parameters(), 1.0)
+        for part in (*optimizers, *schedulers):
+            part.step()
+        scorer.model.zero_grad(set_to_none=True)
+        log(step, float(loss.detach()))
+    scorer.model.eval()
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, hidden: int) -> LlavaOnevisionForConditionalGeneration:
@@ -140,10 +153,8 @@ def _batches(films: Films, size: int) -> Iterator[list[Lesson]]:
     yield from loader
 
 
-def _showing(rng: np.random.Generator, course: Course, stage: str) -> str:
+def _showing(rng: np.random.Generator, course: Course) -> str:
     draw = rng.random()
-    if stage == "image":
-        return "all"
     if draw < course.one_frame_share:
         return "one"
     return "none" if draw < course.one_frame_share + course.no_frame_share else "all"
