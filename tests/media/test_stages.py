@@ -63,7 +63,10 @@ def test_bikes_cuts(reader: Reader, bikes: str) -> None:
     assert [clip.start_tick // 512 for clip in clips] == [0, 30, 76, 137, 187]
     assert [clip.end_tick // 512 for clip in clips] == list(BIKES_CUTS)
     assert isinstance(result, list)
-    assert result[-1] == Skip(Reason.TOO_SHORT, "shot 5: 0.32 s < 1 s")
+    assert result[-2] == Skip(Reason.TOO_SHORT, "shot 5: 0.32 s < 1 s")
+    assert result[-1] == Skip(
+        Reason.TEXT_SPANS_SHOTS, "2 given texts are about the whole video, and no clip is the whole"
+    )
     assert [clip.camera for clip in clips] == ["static", "unknown", "moving", "moving", "moving"]
 
 
@@ -77,7 +80,7 @@ def test_shots_and_their_facts(reader: Reader, tmp_path: Path) -> None:
     video = probe(reader, str(shots(tmp_path / "x.mp4", (40, 50, 10, 30))))
     result = split(reader, video, SplitShots(min_shot_s=0.3))
     assert isinstance(result, list)
-    assert [type(piece) for piece in result] == [Clip, Clip, Skip, Clip]
+    assert [type(piece) for piece in result] == [Clip, Clip, Skip, Clip, Skip]  # the last: given texts
     assert result[2] == Skip(Reason.TOO_SHORT, "shot 2: 0.40 s < 1 s")
     first, second, last = clips_of(result)
     assert [clip.clip_id for clip in (first, second, last)] == [
