@@ -94,7 +94,7 @@ def test_closing_the_iterator_stops_the_run():
     assert pids
     blocks.close()
     (pid,) = pids
-    deadline = time.monotonic() + 60  # Ray ends by itself when its driver is gone; on a busy machine that took over 20 s
+    deadline = time.monotonic() + 60  # on a busy machine Ray took over 20 s to end
     while psutil.pid_exists(pid) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not psutil.pid_exists(pid), "the worker goes on after its run was closed"
@@ -196,7 +196,7 @@ def test_no_process_is_left_after(number: signal.Signals, tmp_path: Path):
     driver.send_signal(number)
     driver.wait(timeout=60)
     driver.stdout.close()
-    deadline = time.monotonic() + 60  # Ray ends by itself when its driver is gone; on a busy machine that took over 20 s
+    deadline = time.monotonic() + 60  # on a busy machine Ray took over 20 s to end
     while (left := _marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert left == []
