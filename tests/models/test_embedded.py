@@ -15,6 +15,7 @@ from stages.models.onevision import OneVision
 from stages.models.protocols import Target, TooLong
 from tests.models.test_onevision import FLOOR, brute
 
+LEAST = {"colour": 0.98, "shape": 0.98, "place": 0.90, "direction": 0.70}  # what the scorer is meant to know
 FIXED_SEED = 424_242  # neither trained on nor used for the card
 
 
@@ -40,6 +41,16 @@ def test_card_is_measured_and_small() -> None:
     assert set(card["skill"]) == {"colour", "shape", "place", "direction"}
     assert card["thresholds"]["tpl_key"] > 0
     assert (EMBEDDED / "model.safetensors").stat().st_size < 3_000_000
+
+
+@pytest.mark.xfail(strict=True, reason="missed: see docs/training_the_scorer.md; remove this mark when it is reached")
+@pytest.mark.parametrize("key", ["shape", "place", "direction"])
+def test_card_reaches_what_was_asked_for(key: str) -> None:
+    assert json.loads((EMBEDDED / CARD).read_text())["skill"][key] >= LEAST[key]
+
+
+def test_card_reaches_the_colour_that_was_asked_for() -> None:
+    assert json.loads((EMBEDDED / CARD).read_text())["skill"]["colour"] >= LEAST["colour"]
 
 
 def test_reloaded_it_knows_what_its_card_says(model: OneVision, films: list[Lesson]) -> None:
