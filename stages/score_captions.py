@@ -34,7 +34,7 @@ class Eyes:
         """One score a target, and the planned frames that they were read with."""
         frames_THWC = self.frames.plan(clip)
         seen = contexts(len(frames_THWC), shuffles=shuffles, key=clip.clip_id)
-        readings = self.scorer.read(frames_THWC, frame_times(clip), targets, seen)
+        readings = self.scorer.watch(frames_THWC, frame_times(clip)).read(targets, seen)
         return tuple(
             target_score(
                 target.target_id,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -59,27 +59,38 @@ class CalibratedScorer:
         )
 
     @torch.inference_mode()
-    def read(
-        self, frames_THWC: np.ndarray, times: Sequence[str], targets: Sequence[Target], contexts: Sequence[Context]
-    ) -> list[Reading]:
-        features = self._model.features(frames_THWC)
-        shown = [Shown(c.index, header([i + 1 for i in c.index], times)) for c in contexts]
-        branches = [self._model.branch(t.question, t.answer) for t in targets]
-        longest = [len(self._model.prefix(s, features.shape[1])) for s in shown]
+    def watch(self, frames_THWC: np.ndarray, times: Sequence[str]) -> "WatchedFrames":
+        return WatchedFrames(self._model, self._model.features(frames_THWC), tuple(times))
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedFrames:
+    """Visual tokens of a clip's frames, (T, p, D), and the times that the prompt gives them."""
+
+    model: OneVision
+    features_TpD: torch.Tensor
+    times: tuple[str, ...]
+
+    @torch.inference_mode()
+    def read(self, targets: Sequence[Target], contexts: Sequence[Context]) -> list[Reading]:
+        shown = [Shown(c.index, header([i + 1 for i in c.index], self.times)) for c in contexts]
+        branches = [self.model.branch(t.question, t.answer) for t in targets]
+        longest = [len(self.model.prefix(s, self.features_TpD.shape[1])) for s in shown]
         self._check_length(targets, branches, max(longest))
         found: list[list[np.ndarray]] = [[] for _ in targets]
         for group in _rows([len(b.token_id) for b in branches], ROW_TOKENS):
             size = sum(len(branches[i].token_id) for i in group)
             values: dict[int, list[np.ndarray]] = {}
             for batch in _batches([n + size for n in longest], BATCH_TOKENS):
-                logprobs = self._model.logprobs(features, [shown[c] for c in batch], [branches[i] for i in group])
+                own = [branches[i] for i in group]
+                logprobs = self.model.logprobs(self.features_TpD, [shown[c] for c in batch], own)
                 values.update(zip(batch, logprobs, strict=True))
             for at, i in enumerate(group):
                 found[i] = [values[c][at] for c in range(len(contexts))]
         return [Reading(b.token_id[-b.n_target :], tuple(v)) for b, v in zip(branches, found, strict=True)]
 
     def _check_length(self, targets: Sequence[Target], branches: Sequence[Branch], prefix: int) -> None:
-        text: Any = self._model.model.config.text_config
+        text: Any = self.model.model.config.text_config
         limit = int(text.max_position_embeddings)
         for target, branch in zip(targets, branches, strict=True):
             if prefix + len(branch.token_id) > limit:

@@ -31,6 +31,14 @@ class Reading:
     logprob: tuple[np.ndarray, ...]
 
 
+class Watched(Protocol):
+    """A clip's planned frames as the scorer saw them, once: any targets in any contexts can be read from them."""
+
+    def read(self, targets: Sequence[Target], contexts: Sequence[Context]) -> list[Reading]:
+        """One reading a target; raises TooLong."""
+        ...
+
+
 class Scorer(Protocol):
     """A video MLLM that says how likely an answer is, given frames."""
 
@@ -41,8 +49,6 @@ class Scorer(Protocol):
         """Id, revision, dtype, engine, prompt, skill; and whether these frames are in its domain."""
         ...
 
-    def read(
-        self, frames_THWC: np.ndarray, times: Sequence[str], targets: Sequence[Target], contexts: Sequence[Context]
-    ) -> list[Reading]:
-        """One reading a target. `times[k]` names planned frame k in the prompt."""
+    def watch(self, frames_THWC: np.ndarray, times: Sequence[str]) -> Watched:
+        """Encodes each frame once. `times[k]` names planned frame k in the prompt."""
         ...

@@ -74,7 +74,7 @@ def test_a_caption_of_motion_needs_more_than_a_frame_beyond_a_static_text(
         seen = contexts(8, shuffles=0, key="")
         static, moving = (
             target_score(t.target_id, r.token_id, dict(zip(seen, r.logprob, strict=True)), scorer.thresholds)
-            for t, r in zip(targets, scorer.read(film.frames_THWC, film.times, targets, seen), strict=True)
+            for t, r in zip(targets, scorer.watch(film.frames_THWC, film.times).read(targets, seen), strict=True)
         )
         gaps.append(moving.tpl_key - static.tpl_key)
     assert len(gaps) >= 8
@@ -86,7 +86,9 @@ def test_engine_equals_brute_force(model: OneVision, scorer: CalibratedScorer, f
     film = films[0]
     seen = contexts(film.scene.n_frames, shuffles=1, key="k")
     talks = film.conversations[:4]
-    readings = scorer.read(film.frames_THWC, film.times, [Target(t.kind, t.question, t.answer) for t in talks], seen)
+    readings = scorer.watch(film.frames_THWC, film.times).read(
+        [Target(t.kind, t.question, t.answer) for t in talks], seen
+    )
     for talk, reading in zip(talks, readings, strict=True):
         for context, logprob in zip(seen, reading.logprob, strict=True):
             truth = brute(model, film, context, talk.question, talk.answer)
@@ -97,7 +99,7 @@ def test_what_is_too_long_is_refused_with_its_length(scorer: CalibratedScorer, f
     film = films[0]
     long = Target("long", "What?", "frame1 " * 9000)
     with pytest.raises(TooLong, match=r"long: \d+ \+ \d+ tokens > 8192"):
-        scorer.read(film.frames_THWC, film.times, [long], contexts(8, shuffles=0, key=""))
+        scorer.watch(film.frames_THWC, film.times).read([long], contexts(8, shuffles=0, key=""))
 
 
 def test_domain_tells_the_world_from_others(scorer: CalibratedScorer, films: list[Lesson]) -> None:
