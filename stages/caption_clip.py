@@ -14,7 +14,7 @@ from stages.base import Resources, Stage
 class CaptionClip(Stage[DescribedClip, CaptionedClip, None]):
     """Captions from tracks; a given caption is taken where the clip is the whole video."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources(cpus=0.25, batch_rows=8)
 
     def process(self, _: None, clips: Sequence[DescribedClip], /) -> list[CaptionedClip | Skip]:

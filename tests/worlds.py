@@ -64,8 +64,9 @@ def lies(world: World, scene: Scene, sample: Sample) -> list[str]:
         gone = answer.removeprefix("No ").split(" moves")[0]
         found += [f"{gone} is there"] if gone in {s.name for s in world.shapes} else []
     if sample.family == "caption":
-        found += [f"{s.name}: {words}" for s in world.shapes if (words := _legs(s)) and s.name in answer.lower()
-                  and _visible_throughout(s, world) and f"{s.name} {words} " not in answer.lower()]  # fmt: skip
+        whole = [s for s in world.shapes if s.name in answer.lower() and _visible_throughout(s, world)]
+        found += [f"{s.name}: {_legs(s)}" for s in whole if f"{s.name} {_legs(s)} " not in answer.lower()]
+        found += [f"{s.name}: not {way}" for s in whole if (way := _way(s, scene)) and way not in answer.lower()]
     if sample.family == "timeline":
         found += _timeline_lies(world, answer, times)
     return found
@@ -129,7 +130,18 @@ def _legs(shape: Shape) -> str:
     words = [leg.word for leg in shape.legs]
     if words == ["still"]:
         return "stays still"
-    return "moves " + ", then ".join("stops" if w == "still" else w for w in words)
+    return f"moves {', then '.join('stops' if w == 'still' else w for w in words)}{',' * (len(words) > 1)}"
+
+
+def _way(shape: Shape, scene: Scene) -> str | None:
+    """Where it is at first and at last, as the caption says it; None for what stays where it is."""
+    if all(leg.word == "still" for leg in shape.legs):
+        return None
+    (track,) = [t for t in scene.tracks if name(t) == shape.name]
+    first, last = (_place(shape, m.tick / TICKS_A_SECOND) for m in (track.moments[0], track.moments[-1]))
+    if first == last:
+        return f" {last}"
+    return "from the {} to the {}".format(*(p.split(" the ")[1] for p in (first, last)))
 
 
 def _visible_throughout(shape: Shape, world: World) -> bool:

@@ -20,7 +20,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-from pipeline.train.lessons import Conversation, Lesson, lesson, shown
+from pipeline.train.lessons import Conversation, Lesson, lesson, picture, shown
 from stages.algorithms.prompt import header
 from stages.algorithms.world import BACKGROUND
 from stages.models.onevision import OneVision, PixelRule, Shown
@@ -28,9 +28,9 @@ from stages.models.packing import pack
 
 SIDE_PX = 96  # 6 x 6 patches, pooled to 3 x 3 tokens a frame: one for each place that has a name
 N_FRAMES = 8
-IMAGES = 1  # the cycle of single frames; film cycles are 0, 2, 3, ...
+IMAGES = 0  # the cycle of single frames; those of films follow
 LONG = 300  # characters: conversations with a whole track; one of them costs as much as four others
-CORE = ("shown", "caption")  # in every step: places frame by frame, and motion
+CORE = ("shown", "caption", "where")  # one of each in every step: places frame by frame, and motion
 NUMBER_WEIGHT = 0.2  # of coordinates in the loss: most tokens, of which the last digit cannot be seen
 WAVES = 16  # of the Fourier features that number embeddings start from, so that neighbours are near
 PIXEL = PixelRule(SIDE_PX, (BACKGROUND / 255,) * 3, (64 / 255,) * 3)  # background near 0: loss .31 against .62 (pilot)
@@ -41,23 +41,23 @@ class Course:
     """How long and on what; what it costs and what came of it stands in docs/training_the_scorer.md."""
 
     seed: int = 0
-    image_steps: int = 450
+    image_steps: int = 900
     image_batch: int = 64
-    film_cycles: int = 2
-    film_steps: int = 1000  # a cycle
+    film_cycles: int = 1
+    film_steps: int = 1300  # a cycle
     film_batch: int = 16
-    talks: int = 4  # short conversations a film and step
-    long_share: float = 0.25  # of the steps that also have a long one
+    talks: int = 5  # short conversations a film and step
+    long_share: float = 0.15  # of the steps that also have a long one
     one_frame_share: float = 0.3
     no_frame_share: float = 0.05
-    lr_matrix: float = 0.02
+    lr_matrix: float = 0.007
     lr_other: float = 3e-3
     hidden: int = 128
 
     @property
-    def cycles(self) -> tuple[int, ...]:
+    def cycles(self) -> range:
         """The numbers of all cycles in order; a number draws its films."""
-        return (IMAGES, *(number for number in range(self.film_cycles + 1) if number != IMAGES))
+        return range(self.film_cycles + 1)
 
 
 class Films(Dataset[Lesson]):
@@ -71,8 +71,9 @@ class Films(Dataset[Lesson]):
 
     def __getitem__(self, i: int) -> Lesson:
         rng = np.random.default_rng([self.seed, self.cycle, i])
-        image = self.cycle == IMAGES
-        return lesson(rng, side_px=SIDE_PX, n_frames=1 if image else N_FRAMES, film=not image)
+        if self.cycle == IMAGES:
+            return picture(rng, side_px=SIDE_PX)
+        return lesson(rng, side_px=SIDE_PX, n_frames=N_FRAMES)
 
 
 def new_scorer(course: Course, tokenizer: PreTrainedTokenizerFast) -> OneVision:
@@ -198,13 +199,11 @@ def _shown(item: Lesson, showing: str, rng: np.random.Generator) -> Shown:
 
 def _talks(item: Lesson, context: Shown, rng: np.random.Generator, count: int, with_long: bool) -> list[Conversation]:
     """Some of the film's conversations; where one frame is shown, also what it shows."""
-    if item.scene.n_frames == 1:  # image stage: who is where, and nothing longer
-        return [c for c in item.conversations if c.kind == "shown"]
     said = [item.conversations[i] for i in rng.permutation(len(item.conversations))]
     if len(context.index) == 1:
         said.append(shown(item.scene, context.index[0] + 1))
     long = [c for c in said if len(c.question) + len(c.answer) > LONG]
-    core = [c for c in said if c.kind in CORE]
+    core = list({c.kind: c for c in said if c.kind in CORE}.values())
     other = [c for c in said if c not in long and c not in core]
     return [*long[:with_long], *core, *other[: count - len(core)]]
 

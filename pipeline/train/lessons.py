@@ -5,6 +5,7 @@ will score. Two kinds of text are added that the composer does not write: which 
 control that TPL must call hackable) and where all of them are at one frame (the image stage).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -44,6 +45,15 @@ class Lesson:
         return [self.scene.time(k) for k in range(1, self.scene.n_frames + 1)]
 
 
+def picture(rng: np.random.Generator, *, side_px: int) -> Lesson:
+    """A single frame of one or two shapes, and where they are."""
+    world = random_world(rng, still_share=1.0)
+    scene = world_scene(world, (0, TICKS_A_SECOND // FPS), 1)
+    if len(scene.tracks) < len(world.shapes):  # one that appears later, or hardly shows
+        return picture(rng, side_px=side_px)
+    return Lesson(world, scene, _small([world.render(0.0, FILM_SIDE_PX)], side_px), (shown(scene, 1, boxes=False),))
+
+
 def lesson(rng: np.random.Generator, *, side_px: int, n_frames: int, film: bool = True) -> Lesson:
     """One random shot with its conversations; `film` sends the frames through H.264."""
     while True:
@@ -59,8 +69,11 @@ def lesson(rng: np.random.Generator, *, side_px: int, n_frames: int, film: bool 
     if film:
         whole = round_trip(frames, fps=Fraction(FPS), crf=int(rng.integers(18, 30)))
         frames = [whole[ticks.index(t)] for t in scene.frame_tick]
-    small = np.stack([cv2.resize(f, (side_px, side_px), interpolation=cv2.INTER_AREA) for f in frames])
-    return Lesson(world, scene, small, tuple(_conversations(scene, rng)))
+    return Lesson(world, scene, _small(frames, side_px), tuple(_conversations(scene, rng)))
+
+
+def _small(frames: Sequence[np.ndarray], side_px: int) -> np.ndarray:
+    return np.stack([cv2.resize(f, (side_px, side_px), interpolation=cv2.INTER_AREA) for f in frames])
 
 
 def world_scene(world: World, ticks: tuple[int, ...], n_frames: int) -> Scene:
@@ -78,13 +91,16 @@ def which(scene: Scene) -> Conversation:
 
 
 def shown(scene: Scene, frame: int, *, boxes: bool = True) -> Conversation:
-    """Where everybody is at one frame; without boxes where places are to be learned first."""
+    """Where everybody is at one frame, from left to right; without boxes where places are to be learned first.
+
+    The order must be visible: in the order of first appearance, which no single frame shows, places are not learned
+    (.4 right after 450 steps; from left to right .93).
+    """
+    seen = [(track, moment) for track in scene.tracks if (moment := scene.at(track, frame))]
     here: list[str] = []
-    for track in scene.tracks:
-        moment = scene.at(track, frame)
-        if moment:
-            box = f", frame{frame}:{coordinates(track, moment)}" if boxes else ""
-            here.append(f"a {name(track)} {in_place(moment.location)}{box}")
+    for track, moment in sorted(seen, key=lambda pair: pair[1].box_xyxy_px):
+        box = f", frame{frame}:{coordinates(track, moment)}" if boxes else ""
+        here.append(f"a {name(track)} {in_place(moment.location)}{box}")
     return Conversation("shown", f"What is shown at frame{frame}?", f"{'; '.join(here) or 'nothing'}.")
 
 
@@ -95,4 +111,4 @@ def _conversations(scene: Scene, rng: np.random.Generator) -> list[Conversation]
         for s in compose(scene, clip_id=key, seed=0, caption_share=0.3)
     ]
     frame = int(rng.integers(scene.n_frames)) + 1
-    return [*said, which(scene), shown(scene, frame, boxes=scene.n_frames > 1)]
+    return [*said, which(scene), shown(scene, frame)]

@@ -145,18 +145,25 @@ def runs(frames: Sequence[int]) -> list[tuple[int, int]]:
 
 def _clause(scene: Scene, track: Trajectory) -> str:
     steps = scene.phases(track)
-    first, last = track.moments[0].location, track.moments[-1].location
+    place = in_place(track.moments[-1].location)
     if not steps:
-        said = f"moves about {in_place(last)}"
+        said = f"moves about {place}"
     elif all(s == "still" for s in steps):
-        said = f"stays still {in_place(last)}"
+        said = f"stays still {place}"
     elif steps[0] == "still":
-        said = f"waits, then moves {', then '.join(_stop(s) for s in steps[1:])} from the {first} to the {last}"
+        said = f"waits, then moves {_way(track, steps[1:])}"
     else:
-        said = f"moves {', then '.join(_stop(s) for s in steps)} from the {first} to the {last}"
+        said = f"moves {_way(track, steps)}"
     start = scene.event(track, ("enters", "appears"))
     end = scene.event(track, ("leaves", "disappears"))
     return f"a {name(track)} {f'{start} and ' if start else ''}{said}{f', then {end}' if end else ''}"
+
+
+def _way(track: Trajectory, steps: Sequence[str]) -> str:
+    """ "right from the left to the centre"; "left, then stops, in the centre" """
+    first, last = track.moments[0].location, track.moments[-1].location
+    where = in_place(last) if first == last else f"from the {first} to the {last}"
+    return f"{', then '.join(_stop(s) for s in steps)}{',' if len(steps) > 1 else ''} {where}"
 
 
 def _stop(word: str) -> str:

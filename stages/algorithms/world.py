@@ -23,7 +23,7 @@ RGB = {
     "white": (240, 240, 240),
 }
 SHAPE_NAMES = ("circle", "square", "triangle")
-RADIUS = {"small": (0.058, 0.072), "large": (0.11, 0.13)}  # of the side
+RADIUS = {"small": (0.08, 0.09), "large": (0.13, 0.15)}  # of the side
 STEP = {
     "right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1),
     "down right": (1, 1), "down left": (-1, 1), "up right": (1, -1), "up left": (-1, -1),
