@@ -52,7 +52,7 @@ class Tally:
     directions: Counter[str] = field(default_factory=Counter)
     answer_types: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
-    verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)  # by verdict or "not scored", and domain
+    verdicts: Counter[tuple[str | None, str]] = field(default_factory=Counter)  # by verdict or "not scored", and domain
     reasons: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # failures by kind, stage, reason
     listed: defaultdict[str, list[Outcome]] = field(default_factory=lambda: defaultdict(list))  # the first, by kind
     _points: list[tuple[int, str, Point]] = field(default_factory=list)  # a heap, highest hash on top

@@ -71,7 +71,7 @@ def _form_problems(target_id: str, read: Sequence[PublishedScore], n_frames: int
 
 
 def _caption_problems(
-    clip: PublishedClip, rows: Rows, whole: Rows, thresholds: Sequence[Thresholds]
+    clip: PublishedClip, rows: Rows, whole: Rows, thresholds: Sequence[Thresholds | None]
 ) -> Iterator[Problem]:
     """Caption scores that are not there, or are not those of their token log-probabilities."""
     published = [score.target_id for score in clip.caption_scores]
@@ -86,21 +86,23 @@ def _caption_problems(
 
 
 def _sample_problems(
-    sample: PublishedSample, rows: Rows, whole: Rows, thresholds: Sequence[Thresholds]
+    sample: PublishedSample, rows: Rows, whole: Rows, thresholds: Sequence[Thresholds | None]
 ) -> Iterator[Problem]:
     key = sample.sample_id
     published = {name: getattr(sample, name) for name in PUBLISHED}
     none = {name for name, value in published.items() if value is None}
-    if none - {"hackability"} and none != set(PUBLISHED):
+    scored = sample.tpl is not None
+    may_be_null = {"hackability"} if any(thresholds) else {"hackability", "verdict"}
+    if none - may_be_null and none != set(PUBLISHED):
         yield Problem(key, f"of tpl, tpl_key, hackability and verdict, null: {', '.join(sorted(none))}")
-    elif bool(none - {"hackability"}) != (key not in rows):
+    elif scored != (key in rows):
         yield Problem(key, "has a score without token log-probabilities, or the reverse")
     elif key in whole:
         yield from _follows(key, published, whole[key], thresholds)
 
 
 def _follows(
-    target_id: str, published: dict[str, Any], read: Sequence[PublishedScore], thresholds: Sequence[Thresholds]
+    target_id: str, published: dict[str, Any], read: Sequence[PublishedScore], thresholds: Sequence[Thresholds | None]
 ) -> Iterator[Problem]:
     """Where what is published of a score is not what `read` gives under any of the thresholds that it may have."""
     if not thresholds:
@@ -135,7 +137,11 @@ def _close(a: Any, b: Any) -> bool:
     return a == b
 
 
-def _thresholds(data: Sealed, scorer: str | None) -> list[Thresholds]:
-    """Those of the named scorer; of any in the manifest where no sample of the clip is left to name one."""
+def _thresholds(data: Sealed, scorer: str | None) -> list[Thresholds | None]:
+    """Those of the named scorer; of any in the manifest where no sample of the clip is left to name one.
+
+    None stands for a scorer that is not calibrated: its scores have no verdict.
+    """
     texts = {facts.thresholds for facts in data.manifest.scorers if scorer in (None, facts.scorer)}
-    return [Thresholds(**json.loads(text)) for text in sorted(texts)]
+    cards = [json.loads(text) for text in sorted(texts)]
+    return [None if card is None else Thresholds.from_card(card) for card in cards]

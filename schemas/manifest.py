@@ -56,7 +56,7 @@ class ScorerFacts(Record):
     dtype: str
     engine: str
     prompt_hash: str
-    n_frames: int
+    n_frames: int | None  # for which the thresholds were measured; null where none were
     skill: str  # JSON
     thresholds: str  # JSON
     clips_in: int

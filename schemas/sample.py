@@ -16,14 +16,17 @@ class Message(Record):
 class ContextScore(Record):
     """Log-probabilities of the target's tokens in one context."""
 
-    context: str  # "video" | "frame" | "text" | "shuffled" | "reversed"
-    frame: int | None  # 0-based index in the plan where context is "frame"; which shuffle where "shuffled"
+    context: str  # "video" | "frame" | "text" | "shuffled" | "reversed" | "without" | "held"
+    frame: int | None  # 0-based: the planned frame of "frame", the shuffle of "shuffled", the segment of "without"
     token_logprob: tuple[Float32, ...]  # nats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetScore(Record):
-    """Everything DESIGN section 4 says about one target; sums over the target's tokens, in nats."""
+    """Everything DESIGN section 4 says about one target; sums over the target's tokens, in nats, unless said.
+
+    docs/tpl.md has the formulas. What was not measured is null.
+    """
 
     target_id: str  # sample_id, or "{clip_id}/caption/{kind}"
     token_id: tuple[int, ...]
@@ -31,16 +34,27 @@ class TargetScore(Record):
     nll_video: float  # L(y|V)
     nll_text: float  # L(y|no video)
     curve: tuple[float, ...]  # L(y|f_t) - L(y|V), by planned frame
+    best_frame: int  # 0-based planned frame of the curve's minimum
     tpl: float  # mean of the curve
     tpl_key: float  # minimum of the curve
-    tpl_random: float  # the paper's estimator: one frame drawn by the row's key
-    text_gain: float
-    static_gain: float
-    order_gain: float | None  # null where order was not measured
+    tpl_random: float  # one frame drawn by the row's key
+    text_gain: float  # L(y|no video) - L(y|V)
+    static_gain: float  # L(y|no video) - L(y|best frame)
+    tpl_per_token: float  # nats a token, as the next three
+    tpl_key_per_token: float
+    tpl_random_per_token: float  # the paper's estimator
+    text_gain_per_token: float
+    top3: float  # mean of the three largest token gains over the best frame
+    order_gain: float | None  # mean over shuffles of L(y|shuffled) - L(y|V)
+    order_gain_sd: float | None  # over the shuffles; null for fewer than two
     reverse_gain: float | None
+    segment_gain: tuple[float, ...] | None  # L(y|V with a segment replaced by its neighbour) - L(y|V), by segment
+    effective_frames: float | None  # 1 .. number of segments; null also where no segment is missed
+    certificate: tuple[int, ...] | None  # 0-based planned frames that tell nearly all; null also where nothing is told
+    certificate_share: float | None  # of text_gain that these frames have; under 0.9 where no few frames reach it
     hackability: float | None  # 0..1; null where text_gain is under its floor
     flags: tuple[str, ...]  # "ungrounded" | "frame_misleads" | "frame_beats_video"
-    verdict: str  # "ungrounded" | "one-frame" | "temporal"
+    verdict: str | None  # see stages/algorithms/thresholds.py; null where the scorer is not calibrated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +65,8 @@ class ScorerCard(Record):
     dtype: str
     engine: str
     prompt_hash: str
-    n_frames: int  # of a plan, for which the thresholds were measured
-    scorer_domain: str  # "in" | "out": whether this clip looks like its films, and has that many frames
+    n_frames: int | None  # of a plan, for which the thresholds were measured; null where none were
+    scorer_domain: str  # "in" | "out": whether this clip looks like its films, and has that many frames; "unknown"
     skill: str  # JSON: the scorer's measured skill
     thresholds: str  # JSON: under which a gain is none, nats
 

@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from pipeline.train.lessons import WHICH, Conversation, Lesson, lesson, which
+from pipeline.calibrate import calibrate
+from pipeline.train.lessons import WHICH, Lesson, lesson, which
 from stages.algorithms.describe import COLUMNS, COMPASS, ROWS, STILL
-from stages.algorithms.domain import look
-from stages.algorithms.prompt import header
 from stages.algorithms.questions import BOX_FORMAT, CAPTION_QUESTION
 from stages.algorithms.scene import in_place, name
-from stages.algorithms.tpl import Context, Thresholds, contexts, target_score
+from stages.algorithms.tpl import VIDEO, Context
 from stages.algorithms.world import RGB, SHAPE_NAMES
+from stages.measure import Measures, measure
 from stages.models.checkpoint import CARD
-from stages.models.onevision import OneVision, Shown
+from stages.models.onevision import OneVision
+from stages.models.protocols import Scorer, Target
+from stages.models.transformers_scorer import TransformersScorer
 
 HELD_OUT_SEED = 10_001
 PLACES = sorted({in_place(c if r == "centre" else r if c == "centre" else f"{r} {c}") for r in ROWS for c in COLUMNS})
-NO_THRESHOLDS = Thresholds(text_gain=0.0, tpl_key=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,57 +39,44 @@ class Choice:
     truth: int
 
 
-def examine(scorer: OneVision, *, films: int, folder: Path) -> dict[str, Any]:
+def examine(model: OneVision, *, films: int, folder: Path) -> dict[str, Any]:
     """Writes the scorer's card into its folder and returns it."""
-    lessons = [_held_out(i, scorer) for i in range(films)]
-    card = {
-        "id": "utr-shapes",
-        "n_frames": lessons[0].scene.n_frames,
-        "films": films,
-        "skill": skill(scorer, lessons),
-        "thresholds": thresholds(scorer, lessons),
-        "tpl": tpl_by_kind(scorer, lessons),
-        "domain": _domain(lessons),
-    }
+    lessons = [_held_out(i, model.pixel.side_px) for i in range(films)]
+    scorer = _scorer(model)
+    card = {"id": "utr-shapes", "films": films, "skill": skill(model, lessons), "tpl": tpl_by_kind(scorer, lessons)}
+    card = calibrate(scorer, n_frames=lessons[0].scene.n_frames, films=films).into(card)
     (folder / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
     return card
 
 
-@torch.inference_mode()
-def skill(scorer: OneVision, lessons: Sequence[Lesson]) -> dict[str, float]:
+def skill(model: OneVision, lessons: Sequence[Lesson]) -> dict[str, float]:
     """Share of choices that are right, by skill."""
+    scorer = _scorer(model)
     right: dict[str, list[bool]] = defaultdict(list)
     for item in lessons:
-        features = scorer.encode(scorer.pixel.normalise(item.frames_THWC))
-        every = Shown(tuple(range(item.scene.n_frames)), header(range(1, item.scene.n_frames + 1), item.times))
+        watched = scorer.watch(item.frames_THWC, item.times)
+        every = Context(VIDEO, None, tuple(range(item.scene.n_frames)))
         for choice in _choices(item):
-            branches = [scorer.branch(choice.question, answer) for answer in choice.answers]
-            (logprobs,) = scorer.logprobs(features, [every], branches)
-            right[choice.skill].append(int(np.argmax([v.sum() for v in logprobs])) == choice.truth)
+            asked = [Target(choice.skill, choice.question, answer) for answer in choice.answers]
+            likelihood = [float(reading.logprob[0].sum()) for reading in watched.read(asked, [every])]
+            right[choice.skill].append(int(np.argmax(likelihood)) == choice.truth)
     return {key: round(float(np.mean(values)), 4) for key, values in sorted(right.items())}
 
 
-def thresholds(scorer: OneVision, lessons: Sequence[Lesson]) -> dict[str, float]:
-    """95th percentiles on controls: captions of other films for text_gain, static and frozen films for tpl_key."""
-    strange, static = [], []
-    for item, other in zip(lessons, [*lessons[1:], lessons[0]], strict=True):
-        if {name(t) for t in item.scene.tracks} != {name(t) for t in other.scene.tracks}:
-            strange.append(_score(scorer, item, item.frames_THWC, _caption(other)).text_gain)
-        if all(len(item.scene.seen(t)) == item.scene.n_frames for t in item.scene.tracks):
-            static.append(_score(scorer, item, item.frames_THWC, which(item.scene)).tpl_key)
-            frozen = np.repeat(item.frames_THWC[len(item.frames_THWC) // 2][None], item.scene.n_frames, axis=0)
-            static.append(_score(scorer, item, frozen, which(item.scene)).tpl_key)
-    high = {"text_gain": strange, "tpl_key": static}
-    return {key: round(float(np.percentile(values, 95)), 4) for key, values in high.items()}
-
-
-def tpl_by_kind(scorer: OneVision, lessons: Sequence[Lesson]) -> dict[str, dict[str, float]]:
+def tpl_by_kind(scorer: Scorer, lessons: Sequence[Lesson]) -> dict[str, dict[str, float]]:
     """Means of tpl, tpl_key and text_gain (nats) by kind of text: static texts must come out near zero."""
     found: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     for item in lessons:
-        for conversation in item.conversations:
-            s = _score(scorer, item, item.frames_THWC, conversation)
-            found[conversation.kind].append((s.tpl, s.tpl_key, s.text_gain))
+        scores = measure(
+            scorer.watch(item.frames_THWC, item.times),
+            [Target(c.kind, c.question, c.answer) for c in item.conversations],
+            n_frames=item.scene.n_frames,
+            key="",
+            thresholds=None,
+            measures=Measures(),
+        )
+        for s in scores:
+            found[s.target_id].append((s.tpl, s.tpl_key, s.text_gain))
     keys = ("tpl", "tpl_key", "text_gain")
     return {
         kind: dict(zip(keys, (round(float(v), 3) for v in np.mean(values, axis=0)), strict=True))
@@ -97,18 +84,9 @@ def tpl_by_kind(scorer: OneVision, lessons: Sequence[Lesson]) -> dict[str, dict[
     }
 
 
-@torch.inference_mode()
-def _score(scorer: OneVision, item: Lesson, frames_THWC: np.ndarray, said: Conversation) -> Any:
-    features = scorer.encode(scorer.pixel.normalise(frames_THWC))
-    seen = contexts(len(frames_THWC), shuffles=0, key="")
-    branch = scorer.branch(said.question, said.answer)
-    read: dict[Context, np.ndarray] = {}
-    # Contexts of equal size go together: all frames, none, and the single ones.
-    for group in (seen[:1], seen[1:2], seen[2:]):
-        shown = [Shown(c.index, header([i + 1 for i in c.index], item.times)) for c in group]
-        for context, (logprob,) in zip(group, scorer.logprobs(features, shown, [branch]), strict=True):
-            read[context] = logprob
-    return target_score(said.kind, branch.token_id[-branch.n_target :], read, NO_THRESHOLDS)
+def _scorer(model: OneVision) -> TransformersScorer:
+    """The model before it has a card."""
+    return TransformersScorer(model, None, "utr-shapes")
 
 
 def _choices(item: Lesson) -> Iterator[Choice]:
@@ -135,21 +113,5 @@ def _choices(item: Lesson) -> Iterator[Choice]:
         yield Choice("direction", CAPTION_QUESTION, answers, words.index(truth))
 
 
-def _caption(item: Lesson) -> Conversation:
-    (found,) = [c for c in item.conversations if c.kind == "caption"]
-    return found
-
-
-def _held_out(i: int, scorer: OneVision) -> Lesson:
-    rng = np.random.default_rng([HELD_OUT_SEED, i])
-    return lesson(rng, side_px=scorer.pixel.side_px, n_frames=8)
-
-
-def _domain(lessons: Sequence[Lesson]) -> dict[str, float]:
-    """Bounds that 99 of 100 held-out films keep, each for itself."""
-    looks = [look(item.frames_THWC) for item in lessons]
-    return {
-        "min_background": round(float(np.percentile([k.background for k in looks], 1)), 4),
-        "max_spread": round(float(np.percentile([k.spread for k in looks], 99)), 4),
-        "min_colours": round(float(np.percentile([k.colours for k in looks], 1)), 4),
-    }
+def _held_out(i: int, side_px: int) -> Lesson:
+    return lesson(np.random.default_rng([HELD_OUT_SEED, i]), side_px=side_px, n_frames=8)

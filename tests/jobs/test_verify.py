@@ -314,7 +314,7 @@ MUTATIONS: dict[str, tuple[str, Change, str]] = {  # table, change, what the pro
     "a dropped clip": ("clips", _without_first_clip, "is not in clips/"),
     "the order of moments": ("clips", _moments, "moments of track 1 do not ascend"),
     "a box outside": ("clips", _box_outside, "is not in the frame"),
-    "a track twice": ("clips", _same_track_twice, r"track ids \[1, 1\] are not unique"),
+    "a track twice": ("clips", _same_track_twice, r"track ids \[1(, \d+)*, 1\] are not unique"),
     "an event's time": ("clips", _event(tick=26_000), "not the last of the track"),
     "an event of nobody": ("clips", _event(track_id=77), "there is no such track"),
     "an event of no kind": ("clips", _event(kind="explodes"), "there is no such kind"),

@@ -9,11 +9,13 @@ import torch
 from pipeline.train.examine import skill
 from pipeline.train.lessons import Lesson, lesson, which
 from stages.algorithms.tpl import contexts, target_score
-from stages.models.checkpoint import CARD, EMBEDDED, NoScorer, checkpoint, revision
-from stages.models.embedded import CalibratedScorer, load_scorer
+from stages.models.checkpoint import CARD, EMBEDDED, NoScorer, find, revision
+from stages.models.load import load_scorer
 from stages.models.onevision import OneVision
 from stages.models.protocols import Target, TooLong
-from tests.models.test_onevision import FLOOR, brute
+from stages.models.reference import Reference
+from stages.models.transformers_scorer import TransformersScorer
+from tests.models.test_onevision import FLOOR
 
 LEAST = {"colour": 0.98, "shape": 0.98, "place": 0.90, "direction": 0.70}  # what the scorer is meant to know
 FIXED_SEED = 424_242  # neither trained on nor used for the card
@@ -26,7 +28,7 @@ def model() -> OneVision:
 
 
 @pytest.fixture(scope="module")
-def scorer() -> CalibratedScorer:
+def scorer() -> TransformersScorer:
     return load_scorer("embedded")
 
 
@@ -62,7 +64,7 @@ def test_reloaded_it_knows_what_its_card_says(model: OneVision, films: list[Less
 
 
 def test_a_caption_of_motion_needs_more_than_a_frame_beyond_a_static_text(
-    scorer: CalibratedScorer, films: list[Lesson]
+    scorer: TransformersScorer, films: list[Lesson]
 ) -> None:
     gaps = []
     for film in films:
@@ -82,27 +84,27 @@ def test_a_caption_of_motion_needs_more_than_a_frame_beyond_a_static_text(
     assert np.mean(gaps) > 2 * np.std(gaps) / np.sqrt(len(gaps))
 
 
-def test_engine_equals_brute_force(model: OneVision, scorer: CalibratedScorer, films: list[Lesson]) -> None:
+def test_engine_equals_brute_force(scorer: TransformersScorer, films: list[Lesson]) -> None:
     film = films[0]
     seen = contexts(film.scene.n_frames, shuffles=1, key="k")
     talks = film.conversations[:4]
-    readings = scorer.watch(film.frames_THWC, film.times).read(
-        [Target(t.kind, t.question, t.answer) for t in talks], seen
-    )
-    for talk, reading in zip(talks, readings, strict=True):
+    targets = [Target(t.kind, t.question, t.answer) for t in talks]
+    readings = scorer.watch(film.frames_THWC, film.times).read(targets, seen)
+    reference = Reference(scorer.family, film.frames_THWC, film.times)
+    for target, reading in zip(targets, readings, strict=True):
         for context, logprob in zip(seen, reading.logprob, strict=True):
-            truth = brute(model, film, context, talk.question, talk.answer)
+            truth = reference.logprob(context, target)
             assert np.abs(truth - logprob).max() <= FLOOR
 
 
-def test_what_is_too_long_is_refused_with_its_length(scorer: CalibratedScorer, films: list[Lesson]) -> None:
+def test_what_is_too_long_is_refused_with_its_length(scorer: TransformersScorer, films: list[Lesson]) -> None:
     film = films[0]
     long = Target("long", "What?", "frame1 " * 9000)
     with pytest.raises(TooLong, match=r"long: \d+ \+ \d+ tokens > 8192"):
         scorer.watch(film.frames_THWC, film.times).read([long], contexts(8, shuffles=0, key=""))
 
 
-def test_domain_tells_the_world_from_others(scorer: CalibratedScorer, films: list[Lesson]) -> None:
+def test_domain_tells_the_world_from_others(scorer: TransformersScorer, films: list[Lesson]) -> None:
     inside = [scorer.card(film.frames_THWC).scorer_domain == "in" for film in films]
     assert np.mean(inside) >= 0.9
     noise = np.random.default_rng(0).integers(0, 255, (8, 96, 96, 3), dtype=np.uint8)
@@ -111,5 +113,5 @@ def test_domain_tells_the_world_from_others(scorer: CalibratedScorer, films: lis
 
 def test_a_scorer_is_its_bytes(tmp_path) -> None:
     assert revision("embedded") == revision(str(EMBEDDED))
-    with pytest.raises(NoScorer, match=r"lacks model\.safetensors"):
-        checkpoint(str(tmp_path))
+    with pytest.raises(NoScorer, match=r"lacks config\.json, weights"):
+        find(str(tmp_path))

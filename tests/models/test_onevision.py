@@ -1,4 +1,4 @@
-"""The shared-prefix engine against brute force: one plain forward for each context and target, batch of one."""
+"""The embedded scorers' model, untrained, against brute force: scored, and packed as for training."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,10 @@ from pipeline.train.vocabulary import train_tokenizer
 from stages.algorithms.prompt import header
 from stages.algorithms.tpl import Context, contexts
 from stages.models.onevision import OneVision, Shown
-from stages.models.packing import Branch, pack
+from stages.models.packing import Branch, pack, plain
+from stages.models.protocols import Target
+from stages.models.reference import Reference
+from stages.models.transformers_scorer import TransformersScorer
 
 FLOOR = 1e-4  # nats a token, float32
 TOKENS_A_FRAME = 9
@@ -34,59 +37,41 @@ def scorer(tokenizer: PreTrainedTokenizerFast) -> OneVision:
     return OneVision(new_model(tokenizer, 64), tokenizer, PIXEL)
 
 
-@torch.inference_mode()
-def brute(scorer: OneVision, film: Lesson, context: Context, question: str, answer: str) -> np.ndarray:
-    """Log-probabilities of the answer's tokens from the model's public forward, full logits, nothing shared."""
-    tok = scorer.tokenizer
-    visual = ""
-    if context.index:
-        visual = "<video>" * (TOKENS_A_FRAME * len(context.index) + 1)
-    head = header([i + 1 for i in context.index], film.times)
-    text = f"<|im_start|>user\n{visual}\n{head}\n{question}<|im_end|>\n<|im_start|>assistant\n"
-    asked, answered = tok.encode(text, add_special_tokens=False), tok.encode(answer, add_special_tokens=False)
-    ids = torch.tensor([[*asked, *answered]])
-    pixels = PIXEL.normalise(film.frames_THWC[list(context.index)])[None] if context.index else None
-    logits = scorer.model(input_ids=ids, pixel_values_videos=pixels).logits[0].float()
-    logprob = logits[len(asked) - 1 : -1].log_softmax(-1)
-    return logprob.gather(1, torch.tensor(answered)[:, None])[:, 0].numpy()
-
-
-@torch.inference_mode()
 def test_engine_equals_brute_force_in_every_context_and_target(scorer: OneVision, film: Lesson) -> None:
     seen = contexts(8, shuffles=2, key="k")
-    talks = film.conversations[:6]
-    features = scorer.encode(PIXEL.normalise(film.frames_THWC))
-    shown = [Shown(c.index, header([i + 1 for i in c.index], film.times)) for c in seen]
-    branches = [scorer.branch(t.question, t.answer) for t in talks]
-    together = scorer.logprobs(features, shown, branches)
-    worst = 0.0
-    for context, row in zip(seen, together, strict=True):
-        for talk, logprob in zip(talks, row, strict=True):
-            truth = brute(scorer, film, context, talk.question, talk.answer)
-            worst = max(worst, float(np.abs(truth - logprob).max()))
-    assert worst <= FLOOR
-    spread = np.ptp([row[0].sum() for row in together])
+    targets = [Target(t.kind, t.question, t.answer) for t in film.conversations[:6]]
+    readings = TransformersScorer(scorer, None, "new").watch(film.frames_THWC, film.times).read(targets, seen)
+    reference = Reference(scorer, film.frames_THWC, film.times)
+    for target, reading in zip(targets, readings, strict=True):
+        for context, logprob in zip(seen, reading.logprob, strict=True):
+            assert np.abs(reference.logprob(context, target) - logprob).max() <= FLOOR
+    spread = np.ptp([v.sum() for v in readings[0].logprob])
     assert spread > 100 * FLOOR  # contexts do differ: the comparison is no comparison of constants
 
 
 @torch.inference_mode()
-def test_a_score_does_not_depend_on_what_shares_the_batch(scorer: OneVision, film: Lesson) -> None:
+def test_packed_rows_of_training_equal_brute_force(scorer: OneVision, film: Lesson) -> None:
+    """Rows of unequal length, with all frames, one and none: what is trained is what is scored."""
+    talks = film.conversations[:4]
     features = scorer.encode(PIXEL.normalise(film.frames_THWC))
-    shown = [Shown(c.index, header([i + 1 for i in c.index], film.times)) for c in contexts(8, shuffles=0, key="")]
-    branches = [scorer.branch(t.question, t.answer) for t in film.conversations]
-    alone = [scorer.logprobs(features, [s], [b])[0][0] for s in shown for b in branches[:3]]
-    mixed = scorer.logprobs(features, shown[::-1], branches[::-1])[::-1]
-    for want, got in zip(alone, (v for row in mixed for v in row[::-1][:3]), strict=True):
-        np.testing.assert_allclose(got, want, atol=FLOOR)
+    shown = [Shown(i, header([k + 1 for k in i], film.times)) for i in (tuple(range(8)), (3,), ())]
+    branches = [scorer.branch(t.question, t.answer) for t in talks]
+    packed = pack([scorer.prefix(s, TOKENS_A_FRAME) for s in shown], [branches] * 3, scorer.pad_id)
+    logits = scorer.target_logits(packed, scorer.embed(packed, [scorer.visual(features, s) for s in shown]))
+    found = logits.log_softmax(-1).gather(1, packed.target_id[:, None])[:, 0].numpy()
+    reference = Reference(scorer, film.frames_THWC, film.times)
+    seen = [Context("", None, s.index) for s in shown]
+    truth = [reference.logprob(c, Target(t.kind, t.question, t.answer)) for c in seen for t in talks]
+    np.testing.assert_allclose(found, np.concatenate(truth), atol=FLOOR)
 
 
 def test_branches_do_not_see_each_other() -> None:
-    packed = pack([[5, 6, 7]], [[Branch((1, 2), 1), Branch((3, 4), 1)]], pad_id=0)
+    packed = pack([plain([5, 6, 7])], [[Branch((1, 2), 1), Branch((3, 4), 1)]], pad_id=0)
     mask = packed.mask_B1SS[0, 0]
     assert mask[3:5, :3].all()
     assert mask[5:7, :3].all()
     assert not mask[5:7, 3:5].any()
-    assert packed.position_BS[0].tolist() == [0, 1, 2, 3, 4, 3, 4]
+    assert packed.position_ABS[0, 0].tolist() == [0, 1, 2, 3, 4, 3, 4]
     assert packed.target_position.tolist() == [3, 5]
     assert packed.target_id.tolist() == [2, 4]
 
@@ -95,7 +80,7 @@ def test_ids_in_parts_are_the_ids_of_the_whole(scorer: OneVision, film: Lesson) 
     """The prompt is tokenised in parts, so that its prefix can be shared; the parts must not change the ids."""
     shown = Shown((0, 3), header([1, 4], film.times))
     talk = film.conversations[0]
-    parts = [*scorer.prefix(shown, TOKENS_A_FRAME), *scorer.branch(talk.question, talk.answer).token_id]
+    parts = [*scorer.prefix(shown, TOKENS_A_FRAME).token_id, *scorer.branch(talk.question, talk.answer).token_id]
     visual = "<video>" * (2 * TOKENS_A_FRAME + 1)
     asked = f"<|im_start|>user\n{visual}\n{shown.header}\n{talk.question}<|im_end|>\n"
     whole = f"{asked}<|im_start|>assistant\n{talk.answer}"

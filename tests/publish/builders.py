@@ -25,7 +25,7 @@ from stages.select_samples import SelectSamples
 DEN = 90_000
 SIDE_PX, STORE_PX = 256, 128
 N_FRAMES = 8
-THRESHOLDS = Thresholds(text_gain=0.5, tpl_key=0.4)
+THRESHOLDS = Thresholds.from_card({"text_gain": 0.5, "tpl_key": 0.4})
 MAX_SCORED = 6
 
 

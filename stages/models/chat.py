@@ -1,0 +1,116 @@
+"""Prompts as a checkpoint's own chat template writes them, cut where a shared prefix ends and a target begins.
+
+Messages are given as lists of parts where the template reads such lists, else as plain text with the video's mark in
+it. The first user turn holds the video, what the prompt says of its frames (`head`), and the first question.
+"""
+
+from typing import Any
+
+from jinja2 import TemplateError
+
+from stages.models.protocols import NotSeparable
+
+CUT = "\x00"  # where the first question begins: a character that no template and no text holds
+
+Turns = tuple[tuple[str, str], ...]
+
+
+class Chat:
+    """A tokenizer's chat template.
+
+    `mark` is the video's token; `wrapped` and `bare` stand before the text of a plain message with a video and without.
+    """
+
+    def __init__(self, tokenizer: Any, *, mark: str, wrapped: str, bare: str) -> None:
+        if not tokenizer.chat_template:
+            raise ValueError("the tokenizer has no chat template: put the checkpoint's chat_template.jinja beside it")
+        self._tokenizer = tokenizer
+        self.mark, self._wrapped, self._bare = mark, wrapped, bare
+        self._parts = self._reads_parts()
+        self._check()
+
+    def ids(self, text: str) -> list[int]:
+        """Tokens of a text that already holds every special token it should have."""
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def around(self, head: str, *, video: bool) -> tuple[str, str]:
+        """What stands before the video and what stands from there to the first question; ("", all) without one."""
+        before, _, _ = self.asked(head, (), CUT, video=video).partition(CUT)
+        if not video:
+            return "", before
+        left, _, between = before.partition(self.mark)
+        return left, between
+
+    def asked(self, head: str, history: Turns, question: str, *, video: bool) -> str:
+        """The prompt up to where the answer begins; the video is one mark."""
+        asked = [*(q for q, _ in history), question]
+        messages = [self._first(head + asked[0], video=video)]
+        for (_, answer), following in zip(history, asked[1:], strict=True):
+            messages += [self._message("assistant", answer), self._message("user", following)]
+        return self._render(messages, turn=True)
+
+    def branch(self, heads: tuple[str, str], history: Turns, question: str, answer: str) -> tuple[list[int], int]:
+        """Ids from the first question on, and how many of them are the answer's; the same with a video and without.
+
+        `heads` are what the prompt says with and without a video. Raises NotSeparable where the tokens of the whole
+        prompt are not those of its parts.
+        """
+        with_video = self._cut(heads[0], history, question, answer, video=True)
+        if with_video != self._cut(heads[1], history, question, answer, video=False):
+            raise NotSeparable(f"{question[:40]!r}: its tokens depend on what stands before it: strip it")
+        return with_video
+
+    def _cut(self, head: str, history: Turns, question: str, answer: str, *, video: bool) -> tuple[list[int], int]:
+        """Ids from the first question on, and how many of them are the answer's."""
+        left, between = self.around(head, video=video)
+        prefix = self.ids(left + (self.mark if video else "") + between)
+        prompt = self.asked(head, history, question, video=video)
+        asked, whole = self.ids(prompt), self.ids(prompt + answer)
+        mark = self.ids(self.mark)[0]
+        if whole.count(mark) != video:
+            raise NotSeparable(f"{question[:40]!r}: the text itself holds {self.mark!r}: take it out")
+        if whole[: len(prefix)] != prefix or whole[: len(asked)] != asked:
+            raise NotSeparable(f"{question[:40]!r}: question or answer melts into what stands before it: strip them")
+        if len(whole) == len(asked):
+            raise ValueError("an empty answer has no likelihood")
+        return whole[len(prefix) :], len(whole) - len(asked)
+
+    def _first(self, text: str, *, video: bool) -> dict[str, Any]:
+        """The message that the video is in, or could be in."""
+        if self._parts:
+            return self._message("user", text, video=video)
+        return self._message("user", (self._wrapped if video else self._bare) + text)
+
+    def _message(self, role: str, text: str, *, video: bool = False) -> dict[str, Any]:
+        if not self._parts:
+            return {"role": role, "content": text}
+        return {"role": role, "content": [*([{"type": "video"}] if video else []), {"type": "text", "text": text}]}
+
+    def _render(self, messages: list[dict[str, Any]], *, turn: bool) -> str:
+        return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=turn)
+
+    def _reads_parts(self) -> bool:
+        message = {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": CUT}]}
+        try:
+            text = self._render([message], turn=True)
+        except (TemplateError, TypeError):
+            return False
+        return text.count(self.mark) == 1 and text.count(CUT) == 1 and "'type'" not in text
+
+    def _check(self) -> None:
+        """Raises where the template cannot be cut, or begins an answer otherwise than it writes one."""
+        text = self.asked("", (), CUT, video=True)
+        if text.count(self.mark) != 1 or text.count(CUT) != 1 or text.index(self.mark) > text.index(CUT):
+            raise ValueError(
+                f"the chat template does not put the video's {self.mark!r} once before the question: {text!r}"
+            )
+        bos = self._tokenizer.bos_token_id
+        if bos is not None and bos != self._tokenizer.eos_token_id and self.ids(text).count(bos) > 1:
+            raise ValueError(f"the chat template writes {self._tokenizer.bos_token!r} more than once")
+        begun = self.asked("", (), "Q", video=False) + "A"
+        written = self._render([self._first("Q", video=False), self._message("assistant", "A")], turn=False)
+        if not "".join(written.split()).startswith("".join(begun.split())):
+            raise ValueError(
+                f"the chat template begins an answer as {begun!r} but writes it as {written!r}: "
+                "this is how checkpoints that think aloud look; take the Instruct one"
+            )
