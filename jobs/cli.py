@@ -1,39 +1,20 @@
-"""`utr`: one command line, thin over the jobs. Exit codes are in EXIT."""
+"""`utr`: one command line, thin over the jobs. Exit codes are in jobs/ending.py."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from jobs.build_utr_data import Result, build
+from jobs.calibrate import calibrate
+from jobs.cli_score import import_command, score_command, select_command
 from jobs.console import Console
 from jobs.demo import write_demo_manifest
-from jobs.recipe import Recipe, RecipeError, load_recipe
-from pipeline.block import SchemaError
-from pipeline.build import NotOurs
-from pipeline.collect import CreditError
-from pipeline.ledger import LedgerBusy, PlanChanged
-from pipeline.publish import PublishError
+from jobs.doctor import doctor_command
+from jobs.ending import EXIT, exit_code, refused
+from jobs.recipe import Recipe, load_recipe
 from pipeline.report import funnel_table
-from pipeline.sources import SourceError
 from pipeline.verify import NotADataSet, verify
-from pipeline.worker import StageError
-from stages.media.child import ReadError
-from stages.models.checkpoint import NoScorer
-
-EXIT = {
-    0: "done; skipped and failed rows, if any, are listed in failures/",
-    1: "verify: something does not follow",
-    2: "the command, the recipe or the input cannot be used; nothing was written",
-    3: "sealed, but more videos failed than the recipe's max_failed_share",
-    4: "sealed, but no sample came of it",
-    5: "the output cannot be written; the same command goes on when it can",
-    6: "the run broke: a fault of the engine or the machine; finished videos are kept",
-    130: "interrupted; the same command goes on where this one stopped",
-}
-USAGE_ERRORS = (RecipeError, SourceError, NotOurs, LedgerBusy, PlanChanged, NoScorer)
-BROKEN = (CreditError, SchemaError, StageError, ReadError, RuntimeError)  # RuntimeError: Ray's, and a worker that died
 
 app = typer.Typer(
     help="UTR engine: videos become verified training data that one frame cannot answer.",
@@ -98,29 +79,25 @@ def demo_command(out: Out = Path("demo-out"), runner: RunnerName = "ray") -> Non
     verify_command(out)
 
 
+app.command("score")(score_command)
+app.command("select")(select_command)
+app.command("import")(import_command)
+app.command("calibrate")(calibrate)
+app.command("doctor")(doctor_command)
+
+
 def run_build(videos: str, out: Path, recipe_name: str, *, resume: bool, runner: str, pack_frames: bool = False) -> int:
     """Builds and prints; the exit code."""
     console = Console()
     if runner not in ("ray", "local"):
-        return _refused(console, f"--runner {runner}: ray or local")
-    try:
-        recipe: Recipe = load_recipe(recipe_name)
+        return refused(console, f"--runner {runner}: ray or local")
+
+    def job() -> int:
+        recipe = load_recipe(recipe_name)
         result = build(videos, out, recipe, runner=runner, resume=resume, pack_frames=pack_frames, console=console)
-    except USAGE_ERRORS as error:
-        return _refused(console, str(error))
-    except (PublishError, OSError) as error:
-        console.err.print(
-            f"error: {error}. The same command goes on from here.", style="red", highlight=False, soft_wrap=True
-        )
-        return 5
-    except BROKEN as error:
-        what = f"{type(error).__name__}: {error}"
-        console.err.print(f"the run broke: {what}", style="red", highlight=False, soft_wrap=True)
-        return 6
-    except KeyboardInterrupt:
-        console.err.print("\ninterrupted: finished videos are kept, the same command goes on from here", style="yellow")
-        return 130
-    return _print_result(console, out, result, recipe)
+        return _print_result(console, out, result, recipe)
+
+    return exit_code(console, job)
 
 
 def _print_result(console: Console, out: Path, result: Result, recipe: Recipe) -> int:
@@ -135,14 +112,8 @@ def _print_result(console: Console, out: Path, result: Result, recipe: Recipe) -
     return 0 if samples else 4
 
 
-def _refused(console: Console, why: str) -> int:
-    console.err.print(f"error: {why}", style="red", highlight=False, soft_wrap=True)
-    return 2
-
-
 def main() -> None:
     """The entry point of `utr`."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread an actor: two stall each other on two cores (5x, pilot)
     app()
 
 

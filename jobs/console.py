@@ -13,6 +13,8 @@ PHASES = {
     "ray": "starting Ray",
     "probe": "probing files",
     "build": "building videos",
+    "score": "scoring videos",
+    "import": "reading media",
     "seal": "sealing shards, card and report",
 }
 

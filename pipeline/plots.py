@@ -16,7 +16,7 @@ NAMES = {"in": "scorer in its domain", "out": "scorer out of its domain"}
 INK, FAINT = "#333a42", "#d8dde3"
 BINS = 30
 TAIL_PERCENT = 0.5  # at either end; what lies beyond is counted in the outermost bin
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9, "font.family": "sans-serif", "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK,
     "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
     "svg.hashsalt": "utr", "svg.fonttype": "none",
@@ -28,7 +28,7 @@ def tpl_histogram(points: Sequence[Point]) -> Figure:
     families = sorted({p.family for p in points})
     columns = min(3, max(1, len(families)))
     lines = max(1, -(-len(families) // columns))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10, 0.9 + 1.75 * lines), layout="constrained")
         for k, family in enumerate(families):
             axes = figure.add_subplot(lines, columns, k + 1)
@@ -51,7 +51,7 @@ def tpl_histogram(points: Sequence[Point]) -> Figure:
 
 def tpl_by_length(points: Sequence[Point]) -> Figure:
     """TPL against the number of answer tokens: long texts are dominated by their own words."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10, 3.6), layout="constrained")
         axes = figure.add_subplot()
         families = sorted({p.family for p in points})
@@ -75,7 +75,7 @@ def tpl_by_length(points: Sequence[Point]) -> Figure:
 
 
 def to_png(figure: Figure) -> bytes:
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
     return file.getvalue()
@@ -83,7 +83,7 @@ def to_png(figure: Figure) -> bytes:
 
 def to_svg(figure: Figure) -> str:
     """An <svg> element that scales with its page."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     text = file.getvalue()

@@ -66,7 +66,7 @@ def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
 
 
 def _manifest(path: Path) -> list[Source]:
-    read = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}[path.suffix.lower()]
+    read = {".jsonl": read_jsonl, ".csv": read_csv, ".parquet": read_parquet}[path.suffix.lower()]
     sources: list[Source] = []
     first: dict[str, str] = {}  # uri -> where it stood
     for where, values in read(path):
@@ -119,18 +119,18 @@ def _qa(where: str, value: Any) -> tuple[QA, ...]:
     return tuple(pairs)
 
 
-def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
-        values = _json(f"{path}:{number}", line)
+        values = parse_json(f"{path}:{number}", line)
         if not isinstance(values, dict):
             raise SourceError(f'{path}:{number}: {line.strip()[:80]} is no object; write {{"uri": "..."}}')
         yield f"{path}:{number}", values
 
 
-def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    reader = csv.DictReader(StringIO(_text(path), newline=""), strict=True)
+def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    reader = csv.DictReader(StringIO(read_text(path), newline=""), strict=True)
     try:
         for row in reader:
             where = f"{path}:{reader.line_num}"
@@ -138,13 +138,13 @@ def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 raise SourceError(f"{where}: not as many cells as the header has; quote cells that hold a comma")
             values: dict[str, Any] = {name: cell or None for name, cell in row.items()}
             if row.get("qa"):
-                values["qa"] = _json(f"{where}, column qa", row["qa"])
+                values["qa"] = parse_json(f"{where}, column qa", row["qa"])
             yield where, values
     except csv.Error as error:
         raise SourceError(f"{path}:{reader.reader.line_num}: not readable as csv: {error}") from error
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
@@ -153,14 +153,14 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{path}, row {number}", values
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
 
 
-def _json(where: str, text: str) -> Any:
+def parse_json(where: str, text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

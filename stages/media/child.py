@@ -66,8 +66,9 @@ class Child:
             self._calls += 1
             timed_out = threading.Event()
             timer = threading.Timer(self._limits.timeout_s, _kill_late, (process, timed_out))
-            timer.start()
+            timer.daemon = True  # an interrupt may come before it is cancelled; it must not hold up the exit
             try:
+                timer.start()
                 kind, value = _exchange(process, (function, subject, *arguments))
             except (EOFError, OSError, pickle.UnpicklingError) as error:
                 raise self._accident(subject, timed_out.is_set()) from error

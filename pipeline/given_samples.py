@@ -1,0 +1,123 @@
+"""Texts that came with videos as rows of the shard schema: a conversation a sample, nothing composed, nothing proved.
+
+Images are one-frame clips (stages/plan_images.py); the mark `<video>` stands before their first question, too, because
+frames enter the model on one path. Which rows are images follows from the suffix of the uri.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.publish import split_of
+from schemas.pair import PairClip, PairScore
+from schemas.sample import Message, PublishedSample
+from stages.algorithms.compose import to_json
+
+
+class Span(Protocol):
+    """Where a conversation's film lies, and the frames of its plan."""
+
+    @property
+    def uri(self) -> str: ...
+    @property
+    def video_id(self) -> str: ...
+    @property
+    def clip_id(self) -> str: ...
+    @property
+    def start_tick(self) -> int: ...
+    @property
+    def end_tick(self) -> int: ...
+    @property
+    def time_base_num(self) -> int: ...
+    @property
+    def time_base_den(self) -> int: ...
+    @property
+    def frame_tick(self) -> tuple[int, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What a sample's columns say of its score: sums over all its assistant turns."""
+
+    tpl: float | None = None
+    tpl_key: float | None = None
+    hackability: float | None = None  # of a sample with one turn
+    verdict: str | None = None  # of a sample whose turns agree
+    scorer: str = ""
+    scorer_domain: str = ""
+
+
+def scores_of(rows: Sequence[PairScore]) -> Scores:
+    """The columns of a sample from the scores of its turns."""
+    verdicts = {row.verdict for row in rows}
+    return Scores(
+        tpl=sum(row.tpl for row in rows),
+        tpl_key=sum(row.tpl_key for row in rows),
+        hackability=rows[0].hackability if len(rows) == 1 else None,
+        verdict=verdicts.pop() if len(verdicts) == 1 else None,
+        scorer=f"{rows[0].scorer}@{rows[0].revision}",
+        scorer_domain="in" if all(row.scorer_domain == "in" for row in rows) else "out",
+    )
+
+
+def scored_samples(rows: Iterable[PairScore], source: str) -> list[PublishedSample]:
+    """A sample for each conversation of these rows."""
+    found: defaultdict[str, list[PairScore]] = defaultdict(list)
+    for row in rows:
+        found[row.sample_id].append(row)
+    return [_of_turns(sample_id, sorted(own, key=lambda r: r.turn), source) for sample_id, own in found.items()]
+
+
+def unscored_samples(clip: PairClip, source: str) -> list[PublishedSample]:
+    """A sample for each conversation about a span."""
+    found: defaultdict[str, list[tuple[int, str, str]]] = defaultdict(list)
+    for text in clip.texts:
+        found[text.sample_id].append((text.turn, text.question, text.answer))
+    return [
+        given_sample(clip, sample_id, [(q, a) for _, q, a in sorted(own)], source, Scores())
+        for sample_id, own in found.items()
+    ]
+
+
+def given_sample(
+    span: Span, sample_id: str, turns: Sequence[tuple[str, str]], source: str, scores: Scores
+) -> PublishedSample:
+    """The row of one conversation of (question, answer) turns."""
+    said = [text for turn in turns for text in turn]
+    messages = tuple(
+        Message(role="assistant" if k % 2 else "user", content=text if k else f"<video>\n{text}")
+        for k, text in enumerate(said)
+    )
+    return PublishedSample(
+        sample_id=sample_id,
+        video_id=span.video_id,
+        clip_id=span.clip_id,
+        group_id=sample_id,
+        uri=span.uri,
+        start_tick=span.start_tick,
+        end_tick=span.end_tick,
+        time_base_num=span.time_base_num,
+        time_base_den=span.time_base_den,
+        frame_tick=span.frame_tick,
+        family="given",
+        direction="question->answer",
+        answer_type="text",
+        messages=messages,
+        program=to_json({"op": "given", "source": source}),
+        evidence=to_json({"tracks": [], "frames": []}),
+        reward=to_json({"kind": "exact", "value": said[-1]}),
+        tpl=scores.tpl,
+        tpl_key=scores.tpl_key,
+        hackability=scores.hackability,
+        verdict=scores.verdict,
+        risk=0.0,
+        scorer=scores.scorer,
+        scorer_domain=scores.scorer_domain,
+        describer=source,
+        split=split_of(span.video_id),
+    )
+
+
+def _of_turns(sample_id: str, rows: list[PairScore], source: str) -> PublishedSample:
+    return given_sample(rows[0], sample_id, [(r.question, r.answer) for r in rows], source, scores_of(rows))

@@ -1,0 +1,147 @@
+"""The table of sub-datasets, as in the paper's figure: mean TPL a token, what even the best frame lacks, verdicts."""
+
+import csv
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+ALL = "(all)"
+NO_VERDICT = "not calibrated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What tables and plots know of one text."""
+
+    subset: str
+    uri: str
+    n_tokens: int
+    tpl_per_token: float
+    tpl_random_per_token: float
+    tpl_key: float
+    verdict: str | None
+    scorer_domain: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubsetLine:
+    """One line; `_se` are standard errors, counted over videos and not over texts."""
+
+    subset: str
+    n: int
+    videos: int
+    tokens: float  # of an answer, mean
+    tpl_per_token: float  # nats a token, the expectation of the paper's estimator
+    tpl_per_token_se: float | None  # null where there is one video only
+    tpl_random_per_token: float  # nats a token, the paper's estimator
+    tpl_random_per_token_se: float | None
+    tpl_key: float  # nats
+    tpl_key_se: float | None
+    in_domain: float  # share of the texts
+    verdicts: tuple[tuple[str, float, float | None], ...]  # verdict, share, its standard error
+
+
+def table(rows: Iterable[Measured], verdicts: Sequence[str]) -> tuple[SubsetLine, ...]:
+    """A line a subset, highest TPL first, and one of all, last."""
+    groups: defaultdict[str, list[Measured]] = defaultdict(list)
+    for row in rows:
+        groups[row.subset].append(row)
+    lines = sorted(
+        (_line(name, own, verdicts) for name, own in groups.items()), key=lambda x: (-x.tpl_per_token, x.subset)
+    )
+    every = [row for own in groups.values() for row in own]
+    return (*lines, _line(ALL, every, verdicts)) if len(lines) > 1 else tuple(lines)
+
+
+def verdicts_of(rows: Iterable[Measured]) -> list[str]:
+    """The verdicts that occur, the most frequent first."""
+    counts = Counter(row.verdict or NO_VERDICT for row in rows)
+    return [verdict for verdict, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def clustered_se(values: Sequence[float], cluster: Sequence[str]) -> float | None:
+    """Standard error of the mean where values of one cluster (texts of one video) may hang together.
+
+    sqrt(G / (G - 1) * sum over clusters of (sum of residuals)^2) / n; with clusters of one value it is the usual one.
+    """
+    codes = np.unique(np.asarray(cluster), return_inverse=True)[1]
+    n_clusters = int(codes.max()) + 1
+    if n_clusters < 2:
+        return None
+    numbers = np.asarray(values, np.float64)
+    sums = np.bincount(codes, weights=numbers - numbers.mean())
+    return float(np.sqrt(n_clusters / (n_clusters - 1) * (sums**2).sum()) / len(numbers))
+
+
+def to_csv(lines: Sequence[SubsetLine]) -> str:
+    """The table as CSV, a pair of columns a verdict."""
+    file = io.StringIO()
+    plain = [f.name for f in fields(SubsetLine) if f.name != "verdicts"]
+    names = [name for line in lines[:1] for name, _, _ in line.verdicts]
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*plain, *(f"{name}{end}" for name in names for end in ("", "_se"))])
+    for line in lines:
+        shares = [value for _, share, se in line.verdicts for value in (share, se)]
+        writer.writerow([_cell(getattr(line, name)) for name in plain] + [_cell(value) for value in shares])
+    return file.getvalue()
+
+
+def rich_table(lines: Sequence[SubsetLine]) -> Table:
+    """The table for a console."""
+    found = Table(title="TPL by sub-dataset", title_justify="left", header_style="bold")
+    names = [name for line in lines[:1] for name, _, _ in line.verdicts]
+    heads = ("subset", "texts", "videos", "TPL, nats a token", "paper's estimator", "TPL key, nats", *names)
+    for k, head in enumerate(heads):
+        found.add_column(head, justify="left" if k == 0 else "right", overflow="fold")
+    for line in lines:
+        found.add_row(
+            Text(line.subset),
+            f"{line.n:,}",
+            f"{line.videos:,}",
+            with_se(line.tpl_per_token, line.tpl_per_token_se, 4),
+            with_se(line.tpl_random_per_token, line.tpl_random_per_token_se, 4),
+            with_se(line.tpl_key, line.tpl_key_se, 3),
+            *(f"{share:.0%}" for _, share, _ in line.verdicts),
+        )
+    return found
+
+
+def with_se(value: float, se: float | None, digits: int) -> str:
+    """ "0.0310 ± 0.0012"; no error where there is none."""
+    return f"{value:.{digits}f}" + ("" if se is None else f" ± {se:.{digits}f}")
+
+
+def _line(subset: str, rows: Sequence[Measured], verdicts: Sequence[str]) -> SubsetLine:
+    uris = [row.uri for row in rows]
+
+    def mean(values: Sequence[float]) -> tuple[float, float | None]:
+        return float(np.mean(values)), clustered_se(values, uris)
+
+    tpl, tpl_se = mean([row.tpl_per_token for row in rows])
+    random, random_se = mean([row.tpl_random_per_token for row in rows])
+    key, key_se = mean([row.tpl_key for row in rows])
+    return SubsetLine(
+        subset=subset,
+        n=len(rows),
+        videos=len(set(uris)),
+        tokens=float(np.mean([row.n_tokens for row in rows])),
+        tpl_per_token=tpl,
+        tpl_per_token_se=tpl_se,
+        tpl_random_per_token=random,
+        tpl_random_per_token_se=random_se,
+        tpl_key=key,
+        tpl_key_se=key_se,
+        in_domain=float(np.mean([row.scorer_domain == "in" for row in rows])),
+        verdicts=tuple((v, *mean([(row.verdict or NO_VERDICT) == v for row in rows])) for v in verdicts),
+    )
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,95 @@
+"""From scores to records: which of an input's records are the best, and which are their controls."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from stages.algorithms.matching import Candidate
+
+RANKS = ("tpl_key", "tpl", "tpl_random")
+GROUPS = ("subset", "kind", "all")
+UNGROUNDED = "ungrounded"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The records that may be chosen, and how many may not, by reason."""
+
+    candidates: tuple[Candidate, ...]
+    place: dict[str, tuple[str, int]]  # key -> file and number of the record
+    left_out: dict[str, int]
+    outside: int  # candidates that the scorer has no measured skill for
+    uncalibrated: int  # candidates without a verdict: nobody knows whether they are grounded
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    name: str  # pair ids begin with it
+    tokens: int
+    value: float  # sum over turns
+    subset: str
+    kinds: frozenset[str]
+    verdicts: frozenset[str | None]
+    outside: bool
+
+
+def pool_of(out: Path, *, rank: str, by: str, keep_ungrounded: bool) -> Pool:
+    """Records whose every turn was scored; a record's value is the rank per token over all its turns.
+
+    A record is ungrounded where all its turns are. Records that the input itself spoilt are no records of the pool.
+    """
+    records, broken = _records(out, rank), _broken(out)
+    left_out: Counter[str] = Counter()
+    candidates: list[Candidate] = []
+    place: dict[str, tuple[str, int]] = {}
+    outside = uncalibrated = 0
+    for (file, number), record in records.items():
+        key = record.name
+        if key in broken:
+            left_out["a turn was not scored"] += 1
+        elif record.verdicts == {UNGROUNDED} and not keep_ungrounded:
+            left_out[UNGROUNDED] += 1
+        else:
+            kind = next(iter(record.kinds)) if len(record.kinds) == 1 else "mixed"
+            group = {"subset": record.subset, "kind": kind, "all": "all"}[by]
+            candidates.append(Candidate(key, group, kind, record.tokens, record.value / record.tokens))
+            place[key] = (file, number)
+            outside += record.outside
+            uncalibrated += None in record.verdicts
+    return Pool(tuple(candidates), place, dict(left_out), outside, uncalibrated)
+
+
+def by_file(pool: Pool, keys: Sequence[str]) -> dict[str, list[int]]:
+    """Numbers of records by file."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for file, number in map(pool.place.__getitem__, keys):
+        found[file].append(number)
+    return dict(found)
+
+
+def _records(out: Path, rank: str) -> dict[tuple[str, int], _Record]:
+    names = ["file", "record", "pair_id", "subset", "kind", "n_tokens", rank, "verdict", "scorer_domain"]
+    found: dict[tuple[str, int], _Record] = {}
+    for file, number, *turn in pl.read_parquet(out / "scores/*.parquet", columns=names).select(names).iter_rows():
+        pair_id, subset, kind, tokens, value, verdict, domain = turn
+        name = pair_id.rpartition("-t")[0]
+        old = found.get((file, number), _Record(name, 0, 0.0, subset, frozenset(), frozenset(), False))
+        found[file, number] = _Record(
+            name=name,
+            tokens=old.tokens + tokens,
+            value=old.value + value,
+            subset=old.subset,
+            kinds=old.kinds | {kind},
+            verdicts=old.verdicts | {verdict},
+            outside=old.outside or domain != "in",
+        )
+    return found
+
+
+def _broken(out: Path) -> set[str]:
+    """Names of records of which a turn ended early."""
+    ended = pl.read_parquet(out / "failures/*.parquet", columns=["key"])["key"].to_list()
+    return {key.rpartition("-t")[0] for key in ended}

@@ -1,0 +1,55 @@
+"""Means and standard errors of the sub-dataset table, on numbers that are known."""
+
+import csv
+import io
+
+import pytest
+from rich.console import Console
+
+from pipeline.score_plots import tpl_against_length, tpl_boxes
+from pipeline.score_table import Measured, clustered_se, rich_table, table, to_csv, verdicts_of
+
+
+def row(subset: str, uri: str, tpl: float, verdict: str | None = "temporal") -> Measured:
+    return Measured(
+        subset=subset, uri=uri, n_tokens=4, tpl_per_token=tpl, tpl_random_per_token=2 * tpl, tpl_key=-tpl,
+        verdict=verdict, scorer_domain="in",
+    )  # fmt: skip
+
+
+def test_with_one_text_a_video_the_error_is_the_usual_one() -> None:
+    assert clustered_se([1.0, 2.0, 3.0, 6.0], list("abcd")) == pytest.approx(1.0801234497)  # std(ddof=1) / sqrt(4)
+
+
+def test_texts_of_one_video_count_once() -> None:
+    alone = clustered_se([1.0, 3.0], ["a", "b"])
+    assert clustered_se([1.0, 3.0] * 10, ["a", "b"] * 10) == pytest.approx(alone)
+    assert clustered_se([1.0, 3.0], ["a", "a"]) is None
+
+
+def test_a_line_a_subset_highest_first_and_all_at_the_end() -> None:
+    rows = [row("[low]", "a", 0.1), row("[low]", "b", 0.3, None), row("high", "a", 1.0, "one-frame")]
+    lines = table(rows, verdicts_of(rows))
+    assert [(line.subset, line.n) for line in lines] == [("high", 1), ("[low]", 2), ("(all)", 3)]
+    low = lines[1]
+    assert (low.tpl_per_token, low.tpl_random_per_token, low.tpl_key) == pytest.approx((0.2, 0.4, -0.2))
+    assert {verdict: share for verdict, share, _ in low.verdicts} == {
+        "temporal": 0.5,
+        "not calibrated": 0.5,
+        "one-frame": 0.0,
+    }
+    found = list(csv.DictReader(io.StringIO(to_csv(lines))))
+    assert found[1]["subset"] == "[low]"
+    assert (found[1]["tpl_per_token"], found[1]["tpl_per_token_se"], found[0]["tpl_per_token_se"]) == ("0.2", "0.1", "")
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(rich_table(lines))
+    assert "[low]" in capture.get()
+    assert "0.2000 ± 0.1000" in capture.get()
+
+
+def test_figures_draw_every_subset() -> None:
+    rows = [row(f"set{k}", f"v{k}", k / 10) for k in range(3)]
+    labels = [text.get_text() for text in tpl_boxes(rows).axes[0].get_yticklabels()]
+    assert labels == ["set0  (1)", "set1  (1)", "set2  (1)"]
+    assert len(tpl_against_length(rows).axes[0].collections) == 3
