@@ -1,0 +1,119 @@
+"""Texts about held-out generated films, true ones and those of other films, scored, with what is true of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from pipeline.held_out import Film, Frames, Text, held_out, texts
+from schemas.sample import TargetScore
+from stages.algorithms.draws import draws
+from stages.algorithms.tpl import REVERSED, SHUFFLED, contexts
+from stages.measure import Measures, measure
+from stages.models.protocols import Scorer, Target
+
+SEED = 30_001  # neither trained on, nor examined, nor calibrated with
+SHUFFLES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRead:
+    """One text read with the frames in another order."""
+
+    kind: str  # "shuffled" | "reversed"
+    gain: float  # nats that the order costs
+    changes: bool  # whether the text would not be said of the frames in that order
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One text about one film."""
+
+    film: int
+    kind: str
+    true: bool  # else it is another film's
+    all_visible: bool  # of the film
+    needs_time: bool  # by the world's truth: no single planned frame gives it
+    score: TargetScore
+    orders: tuple[OrderRead, ...]  # of true texts
+    needs: tuple[Frames, ...]  # where a certificate was asked for
+
+    @property
+    def recall(self) -> float:
+        """Share of the needed groups of frames that the certificate has a frame of."""
+        chosen = set(self.score.certificate or ())
+        return sum(bool(chosen & group) for group in self.needs) / len(self.needs)
+
+    @property
+    def surplus(self) -> int:
+        """Frames of the certificate beyond the fewest that have one of each group."""
+        return len(self.score.certificate or ()) - fewest(self.needs)
+
+
+def rows(
+    scorer: Scorer, *, films: int, n_frames: int, seed: int = SEED, done: Callable[[int], None] = lambda n: None
+) -> Iterator[Row]:
+    """The rows of `films` films; certificates of captions and timelines where needed frames are known."""
+    film = held_out(seed, 0, n_frames)
+    for i in range(films):
+        other = held_out(seed, i + 1, n_frames)
+        yield from _true_rows(scorer, i, film)
+        if not film.names() & other.names():
+            yield from _strange_rows(scorer, i, film, other)
+        film = other
+        done(i + 1)
+
+
+def fewest(needs: Sequence[Frames]) -> int:
+    """The size of the smallest set of frames that has one of each group."""
+    frames = sorted(frozenset.union(*needs))
+    for size in range(1, len(frames)):
+        if any(all(set(chosen) & group for group in needs) for chosen in combinations(frames, size)):
+            return size
+    return len(frames)
+
+
+def _true_rows(scorer: Scorer, i: int, film: Film) -> Iterator[Row]:
+    said = texts(film, draws(0, film.film_id))
+    certified = [text for text in said if _has_known_frames(film, text)]
+    plain = [text for text in said if text not in certified]
+    for group, measures in (
+        (plain, Measures(shuffles=SHUFFLES)),
+        (certified, Measures(shuffles=SHUFFLES, segments=True, certificate=True)),
+    ):
+        scores = _measured(scorer, film, [text.target(film) for text in group], measures) if group else ()
+        for text, score in zip(group, scores, strict=True):
+            needs = text.needs if text in certified else ()
+            orders = tuple(_orders(film, text, score))
+            yield Row(i, text.kind, True, film.all_visible, text.needs_time, score, orders, needs)
+
+
+def _strange_rows(scorer: Scorer, i: int, film: Film, other: Film) -> Iterator[Row]:
+    said = [t for t in texts(other, draws(0, other.film_id)) if t.kind not in ("shown", "track")]
+    scores = _measured(scorer, film, [t.target(other) for t in said], Measures(shuffles=SHUFFLES))
+    for text, score in zip(said, scores, strict=True):
+        yield Row(i, text.kind, False, film.all_visible, False, score, (), ())
+
+
+def _has_known_frames(film: Film, text: Text) -> bool:
+    """Captions of ends, and captions and timelines of what appears or disappears and else stands still."""
+    still = not film.moves and bool(film.scene.events)
+    return text.kind == "ends" or (still and text.kind in ("appears", "dense"))
+
+
+def _measured(scorer: Scorer, film: Film, targets: Sequence[Target], measures: Measures) -> tuple[TargetScore, ...]:
+    return measure(
+        scorer.watch(film.frames_THWC, film.times),
+        targets,
+        n_frames=film.n_frames,
+        key=film.film_id,
+        thresholds=scorer.thresholds,
+        measures=measures,
+    )
+
+
+def _orders(film: Film, text: Text, score: TargetScore) -> Iterator[OrderRead]:
+    index = {(c.kind, c.frame): c.index for c in contexts(film.n_frames, shuffles=SHUFFLES, key=film.film_id)}
+    for read in score.contexts:
+        if read.context in (SHUFFLED, REVERSED):
+            gain = -sum(read.token_logprob) - score.nll_video
+            yield OrderRead(read.context, gain, text.changes(film, index[read.context, read.frame]))
