@@ -2,13 +2,14 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from pipeline.train.embedded_scorer import IMAGES, SIDE_PX, Course, new_scorer, train_cycle
+from pipeline.train.embedded_scorer import SIDE_PX, Course, new_scorer, train_cycle
 from pipeline.train.examine import examine
 from pipeline.train.lessons import Lesson, lesson
 from pipeline.train.vocabulary import train_tokenizer
@@ -21,13 +22,16 @@ HELD_OUT_FILMS = 256
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
     seed: Annotated[int, typer.Option(help="Seed of films, weights and order.")] = 0,
+    hidden: Annotated[int, typer.Option(help="Width of the language model, a multiple of 8.")] = 128,
+    share: Annotated[float, typer.Option(help="Of the course's steps: less for a second opinion.")] = 1.0,
     done: Annotated[int, typer.Option(help="Cycles that the checkpoint in --out already went through.")] = 0,
 ) -> None:
     """About 40 CPU minutes: one thread learns, a second process makes films. Each cycle ends in a checkpoint."""
-    course = Course(seed=seed)
+    full = Course(seed=seed, hidden=hidden)
+    course = replace(full, image_steps=round(share * full.image_steps), film_steps=round(share * full.film_steps))
     start = time.process_time()
     for cycle in course.cycles[done:]:
-        scorer = OneVision.load(str(out)) if cycle != IMAGES else new_scorer(course, train_tokenizer(_corpus(seed)))
+        scorer = OneVision.load(str(out)) if cycle else new_scorer(course, train_tokenizer(_corpus(seed)))
         losses: list[float] = []
 
         def log(step: int, loss: float, losses: list[float] = losses, cycle: int = cycle) -> None:

@@ -28,9 +28,8 @@ from stages.models.packing import pack
 
 SIDE_PX = 96  # 6 x 6 patches, pooled to 3 x 3 tokens a frame: one for each place that has a name
 N_FRAMES = 8
-IMAGES = 0  # the cycle of single frames; those of films follow
 LONG = 300  # characters: conversations with a whole track; one of them costs as much as four others
-CORE = ("shown", "caption", "where")  # one of each in every step: places frame by frame, and motion
+CORE = ("shown", "caption", "where")  # in every step: places frame by frame, and motion
 NUMBER_WEIGHT = 0.2  # of coordinates in the loss: most tokens, of which the last digit cannot be seen
 WAVES = 16  # of the Fourier features that number embeddings start from, so that neighbours are near
 PIXEL = PixelRule(SIDE_PX, (BACKGROUND / 255,) * 3, (64 / 255,) * 3)  # background near 0: loss .31 against .62 (pilot)
@@ -41,10 +40,11 @@ class Course:
     """How long and on what; what it costs and what came of it stands in docs/training_the_scorer.md."""
 
     seed: int = 0
-    image_steps: int = 900
-    image_batch: int = 64
+    image_cycles: int = 2
+    image_steps: int = 900  # a cycle
+    image_batch: int = 40
     film_cycles: int = 1
-    film_steps: int = 1300  # a cycle
+    film_steps: int = 1100  # a cycle
     film_batch: int = 16
     talks: int = 5  # short conversations a film and step
     long_share: float = 0.15  # of the steps that also have a long one
@@ -56,22 +56,23 @@ class Course:
 
     @property
     def cycles(self) -> range:
-        """The numbers of all cycles in order; a number draws its films."""
-        return range(self.film_cycles + 1)
+        """The numbers of all cycles in order, those of single frames first; a number draws its films."""
+        return range(self.image_cycles + self.film_cycles)
 
 
 class Films(Dataset[Lesson]):
     """Lesson i of a cycle; the same on any number of workers."""
 
-    def __init__(self, seed: int, cycle: int, count: int) -> None:
-        self.seed, self.cycle, self.count = seed, cycle, count
+    def __init__(self, course: Course, cycle: int, count: int) -> None:
+        self.seed, self.cycle, self.count = course.seed, cycle, count
+        self.image = cycle < course.image_cycles
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, i: int) -> Lesson:
         rng = np.random.default_rng([self.seed, self.cycle, i])
-        if self.cycle == IMAGES:
+        if self.image:
             return picture(rng, side_px=SIDE_PX)
         return lesson(rng, side_px=SIDE_PX, n_frames=N_FRAMES)
 
@@ -83,14 +84,14 @@ def new_scorer(course: Course, tokenizer: PreTrainedTokenizerFast) -> OneVision:
 
 
 def train_cycle(scorer: OneVision, course: Course, cycle: int, log: Callable[[int, float], None]) -> None:
-    """One cycle of the course, in place: IMAGES or one of films, each with its own films and a warm restart.
+    """One cycle of the course, in place: of single frames or of films, each with its own and with a warm restart.
 
     `log(step, loss)` is called each step. A state between two cycles is a checkpoint: nothing else is carried over.
     """
     torch.set_num_threads(1)  # a second one gains 1.1 to 1.3 on an idle machine and loses 5 on a busy one (pilot)
-    image = cycle == IMAGES
+    image = cycle < course.image_cycles
     steps, batch = (course.image_steps, course.image_batch) if image else (course.film_steps, course.film_batch)
-    films = Films(course.seed, cycle, steps * batch)
+    films = Films(course, cycle, steps * batch)
     rng = np.random.default_rng([course.seed, 7, cycle])
     optimizers, schedulers = _optimizers(scorer.model, course, steps)
     scorer.model.train()
@@ -198,14 +199,14 @@ def _shown(item: Lesson, showing: str, rng: np.random.Generator) -> Shown:
 
 
 def _talks(item: Lesson, context: Shown, rng: np.random.Generator, count: int, with_long: bool) -> list[Conversation]:
-    """Some of the film's conversations; where one frame is shown, also what it shows."""
+    """Some of the film's conversations; where one of its frames is shown, what that one shows."""
     said = [item.conversations[i] for i in rng.permutation(len(item.conversations))]
-    if len(context.index) == 1:
-        said.append(shown(item.scene, context.index[0] + 1))
+    if len(context.index) == 1 < item.scene.n_frames:
+        said = [c for c in said if c.kind != "shown"] + [shown(item.scene, context.index[0] + 1)]
     long = [c for c in said if len(c.question) + len(c.answer) > LONG]
-    core = list({c.kind: c for c in said if c.kind in CORE}.values())
+    core = [c for c in said if c.kind in CORE]
     other = [c for c in said if c not in long and c not in core]
-    return [*long[:with_long], *core, *other[: count - len(core)]]
+    return [*long[:with_long], *core, *other[: max(0, count - len(core))]]
 
 
 def _optimizers(

@@ -58,9 +58,19 @@ def skill(model: OneVision, lessons: Sequence[Lesson]) -> dict[str, float]:
         every = Context(VIDEO, None, tuple(range(item.scene.n_frames)))
         for choice in _choices(item):
             asked = [Target(choice.skill, choice.question, answer) for answer in choice.answers]
-            likelihood = [float(reading.logprob[0].sum()) for reading in watched.read(asked, [every])]
-            right[choice.skill].append(int(np.argmax(likelihood)) == choice.truth)
+            logprob = [float(reading.logprob[0].sum()) for reading in watched.read(asked, [every])]
+            right[choice.skill].append(likeliest(choice.answers, logprob) == choice.truth)
     return {key: round(float(np.mean(values)), 4) for key, values in sorted(right.items())}
+
+
+def likeliest(answers: Sequence[str], logprob: Sequence[float]) -> int:
+    """The index of the likeliest answer that is said to its end.
+
+    "moves down" is a beginning of "moves down right", and as a beginning never less likely: what goes on is taken off.
+    """
+    p = np.exp(np.asarray(logprob) - max(logprob))
+    longer = [[j for j, b in enumerate(answers) if b.startswith(f"{a} ")] for a in answers]
+    return int(np.argmax([p[i] - p[ends].sum() for i, ends in enumerate(longer)]))
 
 
 def tpl_by_kind(scorer: Scorer, lessons: Sequence[Lesson]) -> dict[str, dict[str, float]]:

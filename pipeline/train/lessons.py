@@ -12,9 +12,11 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
+from schemas.clip import Trajectory
 from schemas.time import spread
 from stages.algorithms.compose import compose
 from stages.algorithms.describe import Frame, events, trajectory
+from stages.algorithms.questions import BOX_FORMAT
 from stages.algorithms.scene import Scene, coordinates, in_place, name
 from stages.algorithms.world import World, random_world
 from stages.media.film import round_trip
@@ -46,12 +48,18 @@ class Lesson:
 
 
 def picture(rng: np.random.Generator, *, side_px: int) -> Lesson:
-    """A single frame of one or two shapes, and where they are."""
-    world = random_world(rng, still_share=1.0)
+    """A single frame of one to three shapes: what is shown, and where two of them are.
+
+    Asking for one by name teaches what enumerating does not: whose place a place is. Without it places were right for
+    .94 of lone subjects and .50 of pairs, and films did not mend that.
+    """
+    world = random_world(rng, max_shapes=3, still_share=1.0)
     scene = world_scene(world, (0, TICKS_A_SECOND // FPS), 1)
     if len(scene.tracks) < len(world.shapes):  # one that appears later, or hardly shows
         return picture(rng, side_px=side_px)
-    return Lesson(world, scene, _small([world.render(0.0, FILM_SIDE_PX)], side_px), (shown(scene, 1, boxes=False),))
+    asked = [scene.tracks[i] for i in rng.permutation(len(scene.tracks))[:2]]
+    said = (shown(scene, 1, boxes=False), *(_where(scene, track) for track in asked))
+    return Lesson(world, scene, _small([world.render(0.0, FILM_SIDE_PX)], side_px), said)
 
 
 def lesson(rng: np.random.Generator, *, side_px: int, n_frames: int, film: bool = True) -> Lesson:
@@ -102,6 +110,12 @@ def shown(scene: Scene, frame: int, *, boxes: bool = True) -> Conversation:
         box = f", frame{frame}:{coordinates(track, moment)}" if boxes else ""
         here.append(f"a {name(track)} {in_place(moment.location)}{box}")
     return Conversation("shown", f"What is shown at frame{frame}?", f"{'; '.join(here) or 'nothing'}.")
+
+
+def _where(scene: Scene, track: Trajectory) -> Conversation:
+    """The composer's question for a place, answered without the box."""
+    place = in_place(scene.seen(track)[1].location).capitalize()
+    return Conversation("where", f"Where is the {name(track)} at frame1, {scene.time(1)}? {BOX_FORMAT}", f"{place}.")
 
 
 def _conversations(scene: Scene, rng: np.random.Generator) -> list[Conversation]:
