@@ -1,0 +1,154 @@
+"""Estimates from few frames, against a scorer whose curve is known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from stages.algorithms.budget import Budget, Estimate, estimates
+from stages.algorithms.thresholds import ONE_FRAME, TEMPORAL, UNGROUNDED, Thresholds
+from stages.algorithms.tpl import FRAME, TEXT, VIDEO, Context
+from stages.models.protocols import Reading, Target
+
+T = 32
+BOUNDS = Thresholds.from_card({"text_gain": 1.0, "tpl_key": 0.5})
+WAVE = 6 + 4 * np.cos(np.arange(T) / T * 2 * np.pi)  # lowest at frame 16, 2 nats
+
+
+@dataclass
+class KnownFilm:
+    """Texts of two tokens: nats by frame are 10 + curve, 10 given the film, 10 + gain given nothing."""
+
+    curve: dict[str, np.ndarray]
+    gain: dict[str, float]
+    asked: list[tuple[str, Context]] = field(default_factory=list)
+    calls: int = 0
+
+    def read(self, targets: Sequence[Target], contexts: Sequence[Context]) -> list[Reading]:
+        self.calls += 1
+        self.asked += [(t.target_id, c) for t in targets for c in contexts]
+        return [Reading((7, 8), tuple(self._logprob(t.target_id, c) for c in contexts)) for t in targets]
+
+    def _logprob(self, target: str, context: Context) -> np.ndarray:
+        more = {VIDEO: 0.0, TEXT: self.gain[target]}.get(context.kind)
+        if more is None:
+            assert context.frame is not None
+            assert context.index == (context.frame,)
+            more = self.curve[target][context.frame]
+        return np.full(2, -(10 + more) / 2)
+
+
+def one(
+    budget: str, curve: np.ndarray, gain: float = 9.0, *, key: str = "clip", thresholds: Thresholds | None = BOUNDS
+) -> tuple[Estimate, KnownFilm]:
+    film = KnownFilm({"a": curve}, {"a": gain})
+    found = estimates(
+        film, [Target("a", "q", "y z")], Budget.parse(budget), n_frames=len(curve), key=key, thresholds=thresholds
+    )
+    return found[0], film
+
+
+@pytest.mark.parametrize("text", ["", "k", "k=0", "k=-1", "k=4.5", "all", "early=2", "K=4"])
+def test_a_budget_that_is_none_is_refused_with_what_would_be_one(text: str) -> None:
+    with pytest.raises(ValueError, match=r'"full", "coarse", "early", or "k=4"'):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize("text", ["full", "coarse", "early", "k=4", "k=12"])
+def test_a_budget_reads_as_it_is_written(text: str) -> None:
+    assert str(Budget.parse(text)) == text
+
+
+@pytest.mark.parametrize("budget", ["full", "k=32", "k=99"])
+def test_all_frames_are_exact(budget: str) -> None:
+    found, _ = one(budget, WAVE)
+    np.testing.assert_allclose(np.array(found.curve, float), WAVE)
+    assert found.tpl == pytest.approx(WAVE.mean())
+    assert found.tpl_se == 0.0
+    assert (found.best_frame, found.verdict) == (16, TEMPORAL)
+    assert found.tpl_key_most == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("budget", ["full", "k=5", "coarse", "early"])
+def test_what_was_not_read_is_null(budget: str) -> None:
+    found, film = one(budget, WAVE)
+    asked = [c.frame for _, c in film.asked if c.kind == FRAME]
+    assert len(asked) == len(set(asked)) == found.n_read
+    assert {t for t, value in enumerate(found.curve) if value is not None} == set(asked)
+    assert {(c.context, c.frame) for c in found.contexts} == {(c.kind, c.frame) for _, c in film.asked}
+    for t in asked:
+        assert t is not None
+        assert found.curve[t] == pytest.approx(WAVE[t])
+
+
+def test_random_frames_are_unbiased_and_their_error_is_right() -> None:
+    found = [one("k=4", WAVE, key=f"clip{i}")[0] for i in range(600)]
+    assert {f.n_read for f in found} == {4}
+    tpl = np.array([f.tpl for f in found], float)
+    spread = WAVE.std(ddof=1) / 2 * np.sqrt(1 - 4 / T)
+    assert abs(tpl.mean() - WAVE.mean()) < 4 * spread / np.sqrt(len(tpl))
+    assert tpl.std() == pytest.approx(spread, rel=0.1)
+    assert np.sqrt(np.mean(np.square(np.array([f.tpl_se for f in found], float)))) == pytest.approx(spread, rel=0.1)
+    assert all(f.tpl_key_most is not None and f.tpl_key_most >= WAVE.min() - 1e-9 for f in found)
+
+
+def test_one_random_frame_has_no_error() -> None:
+    found, _ = one("k=1", WAVE)
+    assert found.tpl is not None
+    assert found.tpl_se is None
+
+
+@pytest.mark.parametrize("lowest", range(0, T, 3))
+def test_coarse_finds_the_best_frame_of_a_smooth_curve_from_twelve(lowest: int) -> None:
+    found, _ = one("coarse", 2 + 0.01 * (np.arange(T) - lowest) ** 2)
+    assert found.best_frame == lowest
+    assert found.n_read <= 12
+    assert found.tpl is None  # frames around the best one are no sample
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 5])
+def test_coarse_of_few_frames(n_frames: int) -> None:
+    found, _ = one("coarse", np.linspace(3, 2, n_frames))
+    assert found.tpl_key_most == pytest.approx(2.0 if n_frames > 1 else 3.0)
+
+
+def test_early_reads_no_frame_of_what_the_video_does_not_tell() -> None:
+    found, film = one("early", WAVE, gain=0.9)
+    assert (found.verdict, found.n_read, found.tpl, found.tpl_key_most) == (UNGROUNDED, 0, None, None)
+    assert {c.kind for _, c in film.asked} == {VIDEO, TEXT}
+
+
+def test_early_stops_where_one_frame_tells_all_and_then_claims_no_mean() -> None:
+    found, _ = one("early", np.full(T, 0.3))
+    assert (found.verdict, found.n_read, found.tpl) == (ONE_FRAME, 4, None)
+
+
+def test_early_stops_where_frames_agree_and_reads_on_where_they_do_not() -> None:
+    flat, _ = one("early", 6 + 0.01 * WAVE)
+    assert (flat.n_read, flat.verdict) == (4, None)
+    assert flat.tpl == pytest.approx(6 + 0.01 * WAVE.mean(), abs=0.03)
+    rough, _ = one("early", 20 + 10 * np.resize([1.0, -1.0], T))
+    assert rough.n_read > 12
+
+
+def test_early_without_thresholds_decides_nothing() -> None:
+    found, _ = one("early", np.full(T, 0.3), gain=0.5, thresholds=None)
+    assert found.verdict is None
+    assert found.tpl == pytest.approx(0.3)
+
+
+def test_texts_of_a_clip_share_their_frames_and_stop_alone() -> None:
+    rough = 20 + 10 * np.resize([1.0, -1.0], T)
+    film = KnownFilm({"a": np.full(T, 6.0), "b": rough, "c": rough}, {"a": 9.0, "b": 9.0, "c": 9.0})
+    targets = [Target(name, "q", "y z") for name in "abc"]
+    a, b, c = estimates(film, targets, Budget.parse("early"), n_frames=T, key="clip", thresholds=BOUNDS)
+    assert a.n_read == 4
+    assert b.n_read > a.n_read
+    assert [v is None for v in b.curve] == [v is None for v in c.curve]
+    assert film.calls == 1 + 1 + (b.n_read - 4) / 2  # video and text, the first four, two by two
+
+
+def test_what_is_not_finite_is_no_estimate() -> None:
+    with pytest.raises(FloatingPointError, match="a: log-probabilities in context frame"):
+        one("k=32", np.where(np.arange(T) == 3, np.nan, WAVE))
