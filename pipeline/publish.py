@@ -160,7 +160,7 @@ def _place(score: PublishedScore) -> tuple[str, str, int]:
 class _Scorers:
     """Which scorers the clips name, and how many clips lie in the domain of each."""
 
-    seen: Counter[tuple[tuple[str, str, str, str, int, str, str], str]] = field(default_factory=Counter)
+    seen: Counter[tuple[tuple[str, str, str, str, int | None, str, str], str]] = field(default_factory=Counter)
 
     def add(self, clips: list[SelectedClip]) -> None:
         for c in (clip.scorer for clip in clips):
@@ -174,7 +174,7 @@ class _Scorers:
                 thresholds=key[6],
                 clips_in=self.seen[key, "in"], clips_out=self.seen[key, "out"],
             )
-            for key in sorted({key for key, _ in self.seen})
+            for key in sorted({key for key, _ in self.seen}, key=repr)  # a null has no order
         )  # fmt: skip
 
 

@@ -134,7 +134,7 @@ def manifest_of(shards: tuple[Shard, ...], facts: RunFacts, funnel: Funnel, ende
         videos_root=facts.videos_root,
         scorers=tuple(
             replace(key, clips_in=ended.scorers[key, "in"], clips_out=ended.scorers[key, "out"])
-            for key in sorted({key for key, _ in ended.scorers}, key=lambda k: k.scorer)
+            for key in sorted({key for key, _ in ended.scorers}, key=repr)
         ),
         funnel=tuple(
             FunnelLine(

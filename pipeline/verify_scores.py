@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.sealed import Problem, Sealed, short
+from schemas.manifest import ScorerFacts
 from schemas.sample import PublishedClip, PublishedSample, PublishedScore
 from stages.algorithms.tpl import FRAME, REVERSED, SHUFFLED, TEXT, VIDEO, Context, Thresholds, target_score
 
@@ -35,9 +36,9 @@ def score_problems(data: Sealed) -> Iterator[Problem]:
             whole[target_id] = sorted(read, key=lambda r: (KINDS.index(r.context), r.frame or 0))
     for clip in data.clips:
         first = data.first_of(clip)
-        yield from _caption_problems(clip, rows, whole, _thresholds(data, first.scorer if first else None))
+        yield from _caption_problems(clip, rows, whole, _scorers(data, first.scorer if first else None))
     for sample in data.samples:
-        yield from _sample_problems(sample, rows, whole, _thresholds(data, sample.scorer))
+        yield from _sample_problems(sample, rows, whole, _scorers(data, sample.scorer))
 
 
 def _owners(data: Sealed) -> dict[str, str]:
@@ -71,7 +72,7 @@ def _form_problems(target_id: str, read: Sequence[PublishedScore], n_frames: int
 
 
 def _caption_problems(
-    clip: PublishedClip, rows: Rows, whole: Rows, thresholds: Sequence[Thresholds | None]
+    clip: PublishedClip, rows: Rows, whole: Rows, scorers: Sequence[ScorerFacts]
 ) -> Iterator[Problem]:
     """Caption scores that are not there, or are not those of their token log-probabilities."""
     published = [score.target_id for score in clip.caption_scores]
@@ -82,35 +83,35 @@ def _caption_problems(
         yield Problem(target_id, "has a score without token log-probabilities, or the reverse")
     for score in clip.caption_scores:
         if score.target_id in whole:
-            yield from _follows(score.target_id, score.to_dict(), whole[score.target_id], thresholds)
+            yield from _follows(score.target_id, score.to_dict(), whole[score.target_id], scorers)
 
 
 def _sample_problems(
-    sample: PublishedSample, rows: Rows, whole: Rows, thresholds: Sequence[Thresholds | None]
+    sample: PublishedSample, rows: Rows, whole: Rows, scorers: Sequence[ScorerFacts]
 ) -> Iterator[Problem]:
     key = sample.sample_id
     published = {name: getattr(sample, name) for name in PUBLISHED}
     none = {name for name, value in published.items() if value is None}
     scored = sample.tpl is not None
-    may_be_null = {"hackability"} if any(thresholds) else {"hackability", "verdict"}
+    may_be_null = {"hackability"} if any(_thresholds(scorers, len(sample.frame_tick))) else {"hackability", "verdict"}
     if none - may_be_null and none != set(PUBLISHED):
         yield Problem(key, f"of tpl, tpl_key, hackability and verdict, null: {', '.join(sorted(none))}")
     elif scored != (key in rows):
         yield Problem(key, "has a score without token log-probabilities, or the reverse")
     elif key in whole:
-        yield from _follows(key, published, whole[key], thresholds)
+        yield from _follows(key, published, whole[key], scorers)
 
 
 def _follows(
-    target_id: str, published: dict[str, Any], read: Sequence[PublishedScore], thresholds: Sequence[Thresholds | None]
+    target_id: str, published: dict[str, Any], read: Sequence[PublishedScore], scorers: Sequence[ScorerFacts]
 ) -> Iterator[Problem]:
     """Where what is published of a score is not what `read` gives under any of the thresholds that it may have."""
-    if not thresholds:
+    if not scorers:
         yield Problem(target_id, "its scorer is not in the manifest")
         return
     contexts = {Context(row.context, row.frame, ()): np.asarray(row.token_logprob, np.float32) for row in read}
     found: list[list[Problem]] = []
-    for limits in thresholds:
+    for limits in _thresholds(scorers, sum(row.context == FRAME for row in read)):
         try:
             again = target_score(target_id, read[0].token_id, contexts, limits).to_dict()
         except FloatingPointError as error:
@@ -137,11 +138,13 @@ def _close(a: Any, b: Any) -> bool:
     return a == b
 
 
-def _thresholds(data: Sealed, scorer: str | None) -> list[Thresholds | None]:
-    """Those of the named scorer; of any in the manifest where no sample of the clip is left to name one.
+def _scorers(data: Sealed, scorer: str | None) -> list[ScorerFacts]:
+    """The named scorer; all of the manifest where no sample of the clip is left to name one."""
+    return [facts for facts in data.manifest.scorers if scorer in (None, facts.scorer)]
 
-    None stands for a scorer that is not calibrated: its scores have no verdict.
-    """
-    texts = {facts.thresholds for facts in data.manifest.scorers if scorer in (None, facts.scorer)}
-    cards = [json.loads(text) for text in sorted(texts)]
+
+def _thresholds(scorers: Sequence[ScorerFacts], n_frames: int) -> list[Thresholds | None]:
+    """Those that a score with so many frames may have. None stands for a scorer that is not calibrated for that: its
+    scores have no verdict."""
+    cards = [json.loads(text) for text in sorted({f.thresholds if f.n_frames == n_frames else "null" for f in scorers})]
     return [None if card is None else Thresholds.from_card(card) for card in cards]

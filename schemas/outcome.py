@@ -17,6 +17,8 @@ class Reason(StrEnum):
     NO_SUBJECT = "no_subject"
     NOTHING_TO_SAY = "nothing_to_say"
     TOO_LONG = "too_long"
+    NOT_SEPARABLE = "not_separable"
+    OTHER_POSITIONS = "other_positions"
     NOT_FINITE = "not_finite"
     OVER_BUDGET = "over_budget"
     LABEL_RISK = "label_risk"

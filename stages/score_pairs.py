@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from schemas.outcome import Reason
 from schemas.pair import PairClip, ScoredPairs, Text
@@ -14,9 +14,19 @@ from stages.measure import Measures, measure
 from stages.media.child import Limits
 from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
 from stages.models.checkpoint import revision
-from stages.models.protocols import NotSeparable, Scorer, Target, TooLong, Watched
+from stages.models.protocols import NotSeparable, OtherPositions, Scorer, Target, TooLong, Watched
+from stages.models.vllm_engine import EngineOptions, EngineUnusable
 
-REASONS = {TooLong: Reason.TOO_LONG, FloatingPointError: Reason.NOT_FINITE}
+if TYPE_CHECKING:
+    from stages.models.vllm_scorer import VllmScorer
+
+ENGINES = ("transformers", "vllm")
+REASONS = {
+    TooLong: Reason.TOO_LONG,
+    NotSeparable: Reason.NOT_SEPARABLE,
+    OtherPositions: Reason.OTHER_POSITIONS,
+    FloatingPointError: Reason.NOT_FINITE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,7 @@ class PairEyes:
 
     scorer: Scorer
     frames: ClipFrames
+    served: "VllmScorer | None" = None  # the same scorer, where its engine is processes that must be ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +44,7 @@ class ScorePairs(Stage[PairClip, ScoredPairs, PairEyes]):
     a Drop and spoils no other. Thresholds hold for one number of frames: with another one there is no verdict."""
 
     scorer: str = "embedded"
+    engine: str = "transformers"  # or "vllm"
     shuffles: int = 4
     segments: bool = True
     certificate: bool = True
@@ -44,9 +56,12 @@ class ScorePairs(Stage[PairClip, ScoredPairs, PairEyes]):
 
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(cpus=0.5, memory_gb=1.0)
+    fatal = (EngineUnusable,)
     operational: ClassVar[frozenset[str]] = frozenset({"store_dir", "store_gb"})
 
     def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine {self.engine!r}: {' or '.join(ENGINES)}")
         _ = self.measures  # raises where shuffles is no count
 
     @property
@@ -60,14 +75,24 @@ class ScorePairs(Stage[PairClip, ScoredPairs, PairEyes]):
         return {**super().parameters, "scorer_revision": revision(self.scorer)}
 
     def open(self) -> PairEyes:
-        from stages.models.load import load_scorer  # so that a plan can be made where no engine is
+        """Loads the scorer. Its engine is imported here, so that a plan can be made where no engine is."""
+        served = self._served() if self.engine == "vllm" else None
+        return PairEyes(served or self._loaded(), ClipFrames(self.store_dir, self.store_gb, Limits()), served)
 
-        return PairEyes(
-            load_scorer(self.scorer, dtype=self.dtype, device=self.device, prompt=self.prompt),
-            ClipFrames(self.store_dir, self.store_gb, Limits()),
-        )
+    def _loaded(self) -> Scorer:
+        from stages.models.load import load_scorer
+
+        return load_scorer(self.scorer, dtype=self.dtype, device=self.device, prompt=self.prompt)
+
+    def _served(self) -> "VllmScorer":
+        from stages.models.vllm_load import load_vllm_scorer
+
+        options = EngineOptions(dtype=self.dtype)
+        return load_vllm_scorer(self.scorer, options=options, device=self.device, prompt=self.prompt)
 
     def close(self, eyes: PairEyes) -> None:
+        if eyes.served:
+            eyes.served.close()
         eyes.frames.close()
 
     def process(self, eyes: PairEyes, clips: Sequence[PairClip], /) -> list[ScoredPairs]:
@@ -98,9 +123,9 @@ class ScorePairs(Stage[PairClip, ScoredPairs, PairEyes]):
                 thresholds=scorer.thresholds if len(clip.frame_tick) == scorer.n_frames else None,
                 measures=self.measures,
             )
-        except (TooLong, NotSeparable, FloatingPointError) as error:
+        except tuple(REASONS) as error:
             if len(texts) == 1:
-                reason = REASONS.get(type(error), type(error).__name__)
+                reason = REASONS[type(error)]
                 return [Drop(key=texts[0].pair_id, stage=type(self).__name__, reason=reason, detail=str(error))]
             return [found for text in texts for found in self._measured(scorer, watched, clip, [text])]
         return list(scores)

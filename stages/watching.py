@@ -15,7 +15,7 @@ from stages.measure import Measures, measure
 from stages.media.child import Limits
 from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
 from stages.models.checkpoint import revision
-from stages.models.protocols import Scorer, Target, TooLong
+from stages.models.protocols import NotSeparable, Scorer, Target, TooLong
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Eyes:
     def score(
         self, clip: DecodedClip, targets: Sequence[Target], shuffles: int
     ) -> tuple[tuple[TargetScore, ...], np.ndarray] | Skip:
-        """One score a target, and the planned frames that they were read with; a Skip where they cannot be read."""
+        """One score a target, and the planned frames that they were read with; a Skip where they cannot be read.
+        Thresholds hold for one number of frames: with another one there is no verdict."""
         frames_THWC = self.frames.plan(clip)
         try:
             scores = measure(
@@ -36,11 +37,13 @@ class Eyes:
                 targets,
                 n_frames=len(frames_THWC),
                 key=clip.clip_id,
-                thresholds=self.scorer.thresholds,
+                thresholds=self.scorer.thresholds if len(frames_THWC) == self.scorer.n_frames else None,
                 measures=Measures(shuffles=shuffles),
             )
         except TooLong as error:
             return Skip(Reason.TOO_LONG, str(error))
+        except NotSeparable as error:
+            return Skip(Reason.NOT_SEPARABLE, str(error))
         except FloatingPointError as error:
             return Skip(Reason.NOT_FINITE, str(error))
         return scores, frames_THWC

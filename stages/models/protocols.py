@@ -17,6 +17,10 @@ class TooLong(ValueError):
     """Prompt and target exceed what the model reads. Nothing is ever cut; the message has the length."""
 
 
+class OtherPositions(ValueError):
+    """This engine would place a clip's tokens elsewhere than the model was trained with; the message has the remedy."""
+
+
 class NotSeparable(ValueError):
     """A text cannot be told from its prompt in tokens, or holds the mark of a video; the message has the remedy."""
 
@@ -46,7 +50,7 @@ class Watched(Protocol):
     """A clip's planned frames as the scorer saw them, once: any targets in any contexts can be read from them."""
 
     def read(self, targets: Sequence[Target], contexts: Sequence[Context]) -> list[Reading]:
-        """One reading a target; raises TooLong, NotSeparable."""
+        """One reading a target; raises TooLong, NotSeparable, OtherPositions."""
         ...
 
 

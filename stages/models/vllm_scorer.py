@@ -15,9 +15,9 @@ import torch
 
 from stages.models.family import Family, Shown
 from stages.models.packing import Prefix
-from stages.models.protocols import Reading, Target, TooLong
+from stages.models.protocols import OtherPositions, Reading, Target, TooLong
 from stages.models.transformers_scorer import TransformersScorer, WatchedFrames
-from stages.models.vllm_engine import Engine, EngineDied, EngineUnusable, Request, refuse_order
+from stages.models.vllm_engine import Engine, EngineDied, Request, refuse_order
 
 if TYPE_CHECKING:
     from schemas.sample import ScorerCard
@@ -139,9 +139,9 @@ class VllmFrames(WatchedFrames):
         return [Reading(r[0].token_id[-r[0].n_target :], tuple(v)) for r, v in zip(asked, rows, strict=True)]
 
     def requests(self, targets: Sequence[Target], contexts: Sequence[Context]) -> list[list[Request]]:
-        """`[target][context]`; raises TooLong, NotSeparable, and EngineUnusable where vLLM places tokens otherwise."""
+        """`[target][context]`; raises TooLong, NotSeparable, OtherPositions."""
         rows, columns = self.family.grid(self.pixels_TCHW)
-        shown = [self._shown(c) for c in contexts]
+        shown = [self.shown(c) for c in contexts]
         prefixes = [self.family.prefix(s, rows * columns, columns) for s in shown]
         for seen, prefix in zip(shown, prefixes, strict=True):
             _refuse_other_positions(self.family, seen, prefix, (rows, columns))
@@ -185,7 +185,7 @@ def _shape_only(small_THWC: np.ndarray) -> torch.Tensor:
 
 
 def _refuse_other_positions(family: Family, shown: Shown, prefix: Prefix, grid_HW: tuple[int, int]) -> None:
-    """Raises EngineUnusable where vLLM would give the prompt's tokens other positions than transformers.
+    """Raises OtherPositions where vLLM would give the prompt's tokens other positions than transformers.
 
     Text after a video goes on behind its largest position in vLLM 0.32, the time axis included; transformers 5.18
     counts rows and columns only. They agree while the time axis is the shorter one.
@@ -201,8 +201,8 @@ def _refuse_other_positions(family: Family, shown: Shown, prefix: Prefix, grid_H
     after = np.arange(len(prefix) - at - video.shape[1]) + at + video.max() + 1
     theirs = np.concatenate([np.tile(np.arange(at), (3, 1)), video + at, np.tile(after, (3, 1))], axis=1)
     if not np.array_equal(theirs, prefix.position_AN.numpy()):
-        raise EngineUnusable(
+        raise OtherPositions(
             f"vLLM and transformers place the tokens after {units} pairs of frames, {shown.spacing_s:g} s apart, at "
             f"other positions ({theirs[0, -1]} against {int(prefix.position_AN[0, -1])}): score such clips with "
-            "the transformers engine, or with frames that are nearer in time"
+            "--engine transformers, or with frames that are nearer in time"
         )

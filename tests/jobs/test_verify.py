@@ -360,6 +360,16 @@ def test_rewriting_alone_is_no_problem(table: str, out: Path) -> None:
     assert verify(out).problems == ()
 
 
+def test_a_verdict_of_a_scorer_for_another_number_of_frames_is_caught(out: Path) -> None:
+    """Thresholds hold for the number of frames that they were measured with."""
+    manifest = json.loads((out / "manifest.json").read_text())
+    for scorer in manifest["scorers"]:
+        scorer["n_frames"] *= 2
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    found = [p.what for p in verify(out).problems]
+    assert any(re.search("verdict: published .*, recomputed None", text) for text in found), found[:5]
+
+
 @pytest.mark.parametrize("table", ["data", "clips", "scores", "failures"])
 def test_another_number_of_rows_than_sealed_is_caught(table: str, out: Path) -> None:
     _rewrite(out, table, _without(lambda row: False), count=False)

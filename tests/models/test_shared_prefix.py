@@ -67,6 +67,7 @@ def test_a_cache_keeps_prefixes_only(family: OneVision) -> None:
         cache = shared_prefix.prefill(family, [row])
     cache.serve([0, 0, 0])
     layer = cache.layers[0]
+    assert isinstance(layer, shared_prefix.PrefixLayer)
     keys, _ = layer.update(torch.ones(3, 1, 5, 16), torch.ones(3, 1, 5, 16))
     assert keys.shape[-2] == len(prefix) + 5
     assert layer.keys is not None

@@ -101,6 +101,15 @@ def test_equal_rows_give_equal_bytes(videos: list[FinishedVideo], sealed: Path, 
     assert read_manifest(tmp_path) != read_manifest(sealed)  # the run differs, and only the run
 
 
+def test_scorers_with_and_without_calibration_are_counted_apart(videos: list[FinishedVideo], tmp_path: Path):
+    bare = [replace(c, scorer=replace(c.scorer, n_frames=None)) for c in videos[-1].clips]
+    manifest = publish(tmp_path, [*videos[:-1], FinishedVideo(videos[-1].video_id, bare, [])], facts())
+    of_all = sum(len(v.clips) for v in videos)
+    counts = {s.n_frames: s.clips_in + s.clips_out for s in manifest.scorers}
+    assert bare
+    assert counts == {8: of_all - len(bare), None: len(bare)}
+
+
 def test_shards_are_cut_between_videos_and_row_groups_by_bytes(videos: list[FinishedVideo], tmp_path: Path):
     manifest = publish(tmp_path, videos, facts(), limits=Limits(shard_bytes=150_000, row_group_bytes=20_000))
     shards = [s for s in manifest.shards if s.table == "scores"]

