@@ -55,7 +55,7 @@ def import_data(
         return found.then(PlanImages()) if images else found.then(PlanPairs(plan_frames=frames))
 
     work = PairRun(plan=plan, work_dir=out / "_work", packages={name: version(name) for name in PACKAGES})
-    open_folder(out, work, resume)
+    open_folder(out, work, resume, given.facts)
     with work.ledger.open() as ledger:
         with runner_of(runner, {}, console) as run, console.progress() as progress:
             work.run(ledger, given.sources, run, progress, phase="import")

@@ -17,16 +17,32 @@ from pipeline.pair_run import PairRun, Runner
 from pipeline.plan import Plan
 from pipeline.publish import RunFacts
 from pipeline.run_local import run_local
+from pipeline.score_publish import INPUT
+from schemas.pair import InputFacts
 
 RUNNERS = ("ray", "local")
 
 
-def open_folder(out: Path, work: PairRun, resume: bool) -> None:
+def open_folder(out: Path, work: PairRun, resume: bool, given: InputFacts) -> None:
     """Raises NotOurs or PlanChanged where the run may not write to `out`."""
     check_folder(out)
+    _check_input(out, given)
     work.check_sealed(out)
     if resume and not (work.work_dir / "plan.json").exists():
         raise NotOurs(f"--resume: {out} holds no unfinished run; leave the flag out to begin one")
+
+
+def _check_input(out: Path, given: InputFacts) -> None:
+    """Raises NotOurs where `out` holds what was found of another input: it would be replaced. One that grew may."""
+    path = out / INPUT
+    if not path.is_file():
+        return
+    old = InputFacts.from_json(path.read_text(encoding="utf-8"))
+    if (old.format, Path(old.path).resolve()) != (given.format, Path(given.path).resolve()):
+        raise NotOurs(
+            f"{out} holds the scores of {old.path} ({old.format}); those of {given.path} ({given.format}) would take "
+            "their place. Choose another --out."
+        )
 
 
 @contextmanager

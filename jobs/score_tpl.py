@@ -111,7 +111,7 @@ def score(
     """Scores, seals and reports; raises the named errors of folder, ledger, scorer and publishing."""
     began = now()
     work = PairRun(plan=options.plan, work_dir=out / "_work", packages=options.packages)
-    open_folder(out, work, resume)
+    open_folder(out, work, resume, given.facts)
     console.plan(work.plan([]))
     with work.ledger.open() as ledger:
         pools = {type(options.stage).__name__: workers}

@@ -23,6 +23,8 @@ from schemas.sample import PublishedSample
 from stages.algorithms.matching import Choice, bin_name, choose
 
 SETS = ("top", "random", "low")
+ACCOUNT = "selection.json"
+WORK = "_selecting"  # what is written before it takes the place of an earlier selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,29 +49,62 @@ class Selected:
 
 
 def select(out: Path, to: Path, rule: Rule) -> Selected:
-    """Writes to/top, to/random and to/low; raises NotOurs, and SourceError where the input is not as it was."""
+    """Writes to/top, to/random and to/low; raises NotOurs, and SourceError where the input is not as it was.
+
+    The sets take the place of an earlier selection when all three are written; its account goes first and comes last.
+    """
     given = input_facts(out)
     check_input(given)
-    if to.exists() and any(to.iterdir()) and not (to / "selection.json").is_file():
-        raise NotOurs(f"{to} holds {sorted(p.name for p in to.iterdir())[0]} and is no selection; choose another --to")
+    _check_folder(to, given, out)
     pool = pool_of(out, rank=rule.rank, by=rule.by, keep_ungrounded=rule.keep_ungrounded)
     choice = choose(pool.candidates, rule.share, seed=rule.seed)
     rows, files, samples = _rows(out), [], {}
+    work = to / WORK
+    with writing(work):
+        if work.exists():
+            shutil.rmtree(work)
+        work.mkdir(parents=True)
     for name, keys in zip(SETS, (choice.top, choice.random, choice.low), strict=True):
-        with writing(to / name):
-            shutil.rmtree(to / name, ignore_errors=True)  # of an earlier selection: its files are not in this one
-            (to / name).mkdir(parents=True)
+        with writing(work / name):
+            (work / name).mkdir()
         chosen = by_file(pool, keys)
         found = _samples(given, rows, chosen)
-        _seal(to / name, found, given, out)
+        _seal(work / name, found, given, out)
         if given.format != "shards":  # there the sealed rows are the records
-            files += write_records(given, chosen, to / name)
+            written = write_records(given, chosen, work / name)
+            files += [to / path.relative_to(work) for path in written]
         samples[name] = len(found)
-    account = to / "selection.json"
-    with writing(account):
-        account.write_text(json.dumps(_account(out, rule, pool, choice), indent=1) + "\n", encoding="utf-8")
-        (to / "README.md").write_text(_readme(rule, pool, choice), encoding="utf-8")
+    with writing(to):
+        (work / "README.md").write_text(_readme(rule, pool, choice), encoding="utf-8")
+        (work / ACCOUNT).write_text(json.dumps(_account(out, rule, pool, choice), indent=1) + "\n", encoding="utf-8")
+        _replace(to, work)
     return Selected(pool, choice, tuple(files), samples)
+
+
+def _check_folder(to: Path, given: InputFacts, out: Path) -> None:
+    """Raises NotOurs where `to` holds other things than a selection, or what would be removed is read from here."""
+    ours = (to / ACCOUNT).is_file() or (to / WORK).is_dir()
+    if to.exists() and any(to.iterdir()) and not ours:
+        raise NotOurs(f"{to} holds {sorted(p.name for p in to.iterdir())[0]} and is no selection; choose another --to")
+    needed = [Path(given.path), out, *(Path(root) for root in (given.videos_root,) if "://" not in root)]
+    for folder in [(to / name).resolve() for name in (*SETS, WORK, ACCOUNT)]:
+        for path in needed:
+            if path.resolve().is_relative_to(folder):
+                raise NotOurs(f"{folder} would be written anew, and {path} is read from it; choose another --to")
+        if folder.is_relative_to(Path(given.path).resolve()):
+            raise NotOurs(f"{folder} would become part of the input {given.path}; choose another --to")
+
+
+def _replace(to: Path, work: Path) -> None:
+    """Puts what is written in the place of an earlier selection. While `work` is there, `to` is a selection of ours."""
+    (to / ACCOUNT).unlink(missing_ok=True)
+    for name in SETS:
+        if (to / name).exists():
+            shutil.rmtree(to / name)
+        (work / name).rename(to / name)
+    for name in ("README.md", ACCOUNT):
+        (work / name).rename(to / name)
+    work.rmdir()
 
 
 def input_facts(out: Path) -> InputFacts:
@@ -170,7 +205,8 @@ def _readme(rule: Rule, pool: Pool, choice: Choice) -> str:
         f"Of each {rule.by}, the {rule.share:.0%} of the records with the highest `{rule.rank}` a token (`top/`), and",
         "beside them two controls: a random draw (`random/`) and the lowest (`low/`). In each stratum of group, type",
         "and length of the answers the three have the same number of records, so they differ in the score alone.",
-        "Records are unchanged, in the format of the input; `data/` holds the same in the shard schema.",
+        "`records/` holds them unchanged, in the format of the input (where that is not shards already); `data/` holds",
+        "the same in the shard schema.",
         "",
         f"| set | records | mean {rule.rank}, nats a token | mean tokens of the answers | also in top |",
         "|-|-:|-:|-:|-:|",

@@ -55,6 +55,7 @@ class Calibration:
     """What goes into a scorer's card."""
 
     n_frames: int
+    dtype: str  # of the scorer: thresholds hold for no other number format
     films: int
     thresholds: Thresholds
     domain: Domain
@@ -64,6 +65,7 @@ class Calibration:
         return {
             **card,
             "n_frames": self.n_frames,
+            "dtype": self.dtype,
             "calibration_films": self.films,
             "thresholds": asdict(self.thresholds),
             "domain": asdict(self.domain),
@@ -88,7 +90,8 @@ def calibrate(
         looks += [look(_resized(film.frames_THWC, side)) for side in SIDES_PX]
         film = other
         done(i + 1)
-    return Calibration(n_frames, films, thresholds_of(found, scorer.floor, least), domain_of(looks))
+    dtype = scorer.card(film.frames_THWC).dtype
+    return Calibration(n_frames, dtype, films, thresholds_of(found, scorer.floor, least), domain_of(looks))
 
 
 def controls(scorer: Scorer, film: Film, other: Film) -> Iterator[Control]:
@@ -117,7 +120,7 @@ def thresholds_of(found: Sequence[Control], floor: float, least: int = LEAST) ->
     for end, values in _bins(found, least):
         low = {q: round(max(low[q], _high(values[q])), 6) for q in low}
         bins.append(Bounds(max_tokens=end, controls=min(map(len, values.values())), **low))
-    return Thresholds(tuple(bins))
+    return Thresholds(tuple(bins), SHUFFLES)
 
 
 def domain_of(looks: Sequence[Look]) -> Domain:

@@ -57,8 +57,13 @@ def scores_of(rows: Sequence[PairScore]) -> Scores:
         hackability=rows[0].hackability if len(rows) == 1 else None,
         verdict=verdicts.pop() if len(verdicts) == 1 else None,
         scorer=f"{rows[0].scorer}@{rows[0].revision}",
-        scorer_domain="in" if all(row.scorer_domain == "in" for row in rows) else "out",
+        scorer_domain=_domain({row.scorer_domain for row in rows}),
     )
+
+
+def _domain(found: set[str]) -> str:
+    """What all turns say; else the worst of it: one turn outside puts the sample outside."""
+    return next(iter(found)) if len(found) == 1 else "out" if "out" in found else "unknown"
 
 
 def scored_samples(rows: Iterable[PairScore], source: str) -> list[PublishedSample]:

@@ -1,6 +1,6 @@
 """What a scored span becomes on disk: one row a text, and its tokens in every context."""
 
-from schemas.outcome import Outcome, Reason
+from schemas.outcome import Outcome
 from schemas.pair import PairClip, PairScore, PairTokens, ScoredPairs, Text
 from schemas.row import Record
 from schemas.sample import TargetScore
@@ -25,16 +25,11 @@ def score_rows(clip: ScoredPairs) -> list[PairScore]:
 
 
 def dropped(clip: ScoredPairs) -> list[Outcome]:
-    """The texts that could not be scored."""
+    """The texts that could not be scored: decisions all, since an accident would have taken the whole span."""
     return [
-        Outcome(key=d.key, uri=clip.uri, stage=d.stage, kind=_kind(d.reason), reason=d.reason, detail=d.detail)
+        Outcome(key=d.key, uri=clip.uri, stage=d.stage, kind="skip", reason=d.reason, detail=d.detail)
         for d in clip.drops
     ]
-
-
-def _kind(reason: str) -> str:
-    """A Reason is a decision, the class of an error is an accident."""
-    return "skip" if reason in set(Reason) else "failure"
 
 
 def _row(clip: ScoredPairs, text: Text, score: TargetScore) -> PairScore:
@@ -74,10 +69,15 @@ def token_rows(clip: ScoredPairs, measures: Measures) -> list[PairTokens]:
             pair_id=score.target_id,
             context=c.context,
             frame=c.frame,
-            shown=held(n, score.certificate or ()) if c.context == HELD else shown[c.context, c.frame],
+            shown=_certified(n, score, c.frame) if c.context == HELD else shown[c.context, c.frame],
             token_id=score.token_id,
             token_logprob=c.token_logprob,
         )
         for score in clip.scores
         for c in score.contexts
     ]
+
+
+def _certified(n_frames: int, score: TargetScore, frame: int | None) -> tuple[int, ...]:
+    """What a certificate was read with: the film that holds its frames, or one frame alone, which is named then."""
+    return held(n_frames, score.certificate or ()) if frame is None else (frame,)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pyarrow.parquet as pq
 
 from pipeline.plots import to_png, to_svg
 from pipeline.report import REPORT, environment
 from pipeline.score_plots import tpl_against_length, tpl_boxes
 from pipeline.score_strip import score_strip
-from pipeline.score_table import Measured, SubsetLine, table, to_csv, verdicts_of, with_se
+from pipeline.score_table import Measured, SubsetLine, read_table, table, to_csv, verdicts_of, with_se
 from pipeline.shards import writing
 from pipeline.strip import Strip
 from schemas.manifest import Manifest
@@ -61,13 +60,12 @@ def write_score_report(
 def measured(out: Path) -> list[Measured]:
     """What table and plots need of every scored text, in the order of the input."""
     names = list(Measured.__dataclass_fields__)
-    return [Measured(**row) for row in pl.read_parquet(out / "scores/*.parquet", columns=names).iter_rows(named=True)]
+    return [Measured(**row) for row in read_table(out, "scores", names).iter_rows(named=True)]
 
 
 def examples(out: Path, load_frames: LoadFrames) -> tuple[list[Example], list[str]]:
     """A fixed draw that covers verdicts, sub-datasets and films, and the films that cannot be read any more."""
-    frame = pl.read_parquet(out / "scores/*.parquet", columns=["pair_id", "subset", "verdict", "uri"])
-    chosen = _cover(frame.rows())
+    chosen = _cover(read_table(out, "scores", ["pair_id", "subset", "verdict", "uri"]).rows())
     files = sorted((out / "scores").glob("*.parquet"))
     found = PairScore.from_arrow(pq.read_table(files, filters=[("pair_id", "in", chosen)])) if chosen else []
     shown: list[Example] = []
@@ -99,7 +97,7 @@ def _cover(rows: Sequence[tuple[str, str, str | None, str]]) -> list[str]:
 
 def _page(out: Path, rows: Sequence[Measured], load_frames: LoadFrames, about: dict[str, object]) -> str:
     shown, unreadable = examples(out, load_frames)
-    ended = [Outcome(**values) for values in pl.read_parquet(out / "failures/*.parquet").iter_rows(named=True)]
+    ended = [Outcome(**values) for values in read_table(out, "failures").iter_rows(named=True)]
     return (
         environment()
         .get_template("score_report.html.j2")

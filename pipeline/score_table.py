@@ -5,8 +5,10 @@ import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +21,7 @@ class Measured:
     """What tables and plots know of one text."""
 
     subset: str
-    uri: str
+    video_id: str
     n_tokens: int
     tpl_per_token: float
     tpl_random_per_token: float
@@ -44,6 +46,12 @@ class SubsetLine:
     tpl_key_se: float | None
     in_domain: float  # share of the texts
     verdicts: tuple[tuple[str, float, float | None], ...]  # verdict, share, its standard error
+
+
+def read_table(out: Path, name: str, columns: list[str] | None = None) -> pl.DataFrame:
+    """A sealed table, its columns in this order. Its files by name: a folder called run[1] is no pattern."""
+    found = pl.read_parquet(sorted((out / name).glob("*.parquet")), columns=columns, glob=False)
+    return found.select(columns) if columns else found
 
 
 def table(rows: Iterable[Measured], verdicts: Sequence[str]) -> tuple[SubsetLine, ...]:
@@ -117,10 +125,10 @@ def with_se(value: float, se: float | None, digits: int) -> str:
 
 
 def _line(subset: str, rows: Sequence[Measured], verdicts: Sequence[str]) -> SubsetLine:
-    uris = [row.uri for row in rows]
+    videos = [row.video_id for row in rows]  # not uris: one film may lie in two places
 
     def mean(values: Sequence[float]) -> tuple[float, float | None]:
-        return float(np.mean(values)), clustered_se(values, uris)
+        return float(np.mean(values)), clustered_se(values, videos)
 
     tpl, tpl_se = mean([row.tpl_per_token for row in rows])
     random, random_se = mean([row.tpl_random_per_token for row in rows])
@@ -128,7 +136,7 @@ def _line(subset: str, rows: Sequence[Measured], verdicts: Sequence[str]) -> Sub
     return SubsetLine(
         subset=subset,
         n=len(rows),
-        videos=len(set(uris)),
+        videos=len(set(videos)),
         tokens=float(np.mean([row.n_tokens for row in rows])),
         tpl_per_token=tpl,
         tpl_per_token_se=tpl_se,

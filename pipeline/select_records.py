@@ -1,17 +1,18 @@
 """From scores to records: which of an input's records are the best, and which are their controls."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
+from pipeline.score_table import read_table
 from stages.algorithms.matching import Candidate
+from stages.algorithms.thresholds import UNGROUNDED
 
 RANKS = ("tpl_key", "tpl", "tpl_random")
 GROUPS = ("subset", "kind", "all")
-UNGROUNDED = "ungrounded"
+TURN = re.compile(r"-t\d\d+$")  # ends the id of a turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,12 @@ class _Record:
 def pool_of(out: Path, *, rank: str, by: str, keep_ungrounded: bool) -> Pool:
     """Records whose every turn was scored; a record's value is the rank per token over all its turns.
 
-    A record is ungrounded where all its turns are. Records that the input itself spoilt are no records of the pool.
+    A record is ungrounded where all its turns are. All records of the input are candidates or left out by name.
     """
     records, broken = _records(out, rank), _broken(out)
     left_out: Counter[str] = Counter()
+    if lost := broken - {record.name for record in records.values()}:
+        left_out["no turn was scored"] = len(lost)
     candidates: list[Candidate] = []
     place: dict[str, tuple[str, int]] = {}
     outside = uncalibrated = 0
@@ -73,9 +76,9 @@ def by_file(pool: Pool, keys: Sequence[str]) -> dict[str, list[int]]:
 def _records(out: Path, rank: str) -> dict[tuple[str, int], _Record]:
     names = ["file", "record", "pair_id", "subset", "kind", "n_tokens", rank, "verdict", "scorer_domain"]
     found: dict[tuple[str, int], _Record] = {}
-    for file, number, *turn in pl.read_parquet(out / "scores/*.parquet", columns=names).select(names).iter_rows():
+    for file, number, *turn in read_table(out, "scores", names).iter_rows():
         pair_id, subset, kind, tokens, value, verdict, domain = turn
-        name = pair_id.rpartition("-t")[0]
+        name = TURN.sub("", pair_id)
         old = found.get((file, number), _Record(name, 0, 0.0, subset, frozenset(), frozenset(), False))
         found[file, number] = _Record(
             name=name,
@@ -90,6 +93,5 @@ def _records(out: Path, rank: str) -> dict[tuple[str, int], _Record]:
 
 
 def _broken(out: Path) -> set[str]:
-    """Names of records of which a turn ended early."""
-    ended = pl.read_parquet(out / "failures/*.parquet", columns=["key"])["key"].to_list()
-    return {key.rpartition("-t")[0] for key in ended}
+    """Names of records of which a turn ended early, or the whole."""
+    return {TURN.sub("", key) for key in read_table(out, "failures", ["key"])["key"]}

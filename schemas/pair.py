@@ -189,7 +189,7 @@ class PairTokens(Record):
 
     pair_id: str
     context: str
-    frame: int | None
+    frame: int | None  # number of a frame, order or segment; of "held" the frame, where it was read alone
     shown: tuple[int, ...]  # planned frames in the order shown, 0-based
     token_id: tuple[int, ...]
     token_logprob: tuple[Float32, ...]  # nats

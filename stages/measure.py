@@ -47,25 +47,34 @@ def measure(
     key: str,
     thresholds: Thresholds | None,
     measures: Measures,
+    floor: float = NUMERIC_FLOOR,
 ) -> tuple[TargetScore, ...]:
-    """One score a target; `key` draws the random orders. Raises TooLong, and FloatingPointError (see target_score)."""
+    """One score a target; `key` draws the random orders, `floor` is the scorer's, nats a token.
+
+    Raises TooLong, and FloatingPointError (see target_score).
+    """
     seen = contexts(n_frames, shuffles=measures.shuffles, key=key, segments=measures.segments)
     scores: list[TargetScore] = []
     for target, reading in zip(targets, watched.read(targets, seen), strict=True):
         read = dict(zip(seen, reading.logprob, strict=True))
         if measures.certificate:
-            read |= _certified(watched, target, reading, read, thresholds)
-        scores.append(target_score(target.target_id, reading.token_id, read, thresholds))
+            read |= _certified(watched, target, reading, read, thresholds, floor)
+        scores.append(target_score(target.target_id, reading.token_id, read, thresholds, floor))
     return tuple(scores)
 
 
-def _certified(watched: Watched, target: Target, reading: Reading, read: Read, thresholds: Thresholds | None) -> Read:
-    """The HELD context of the target's certificate; nothing where the video tells nothing that frames could tell."""
+def _certified(
+    watched: Watched, target: Target, reading: Reading, read: Read, thresholds: Thresholds | None, floor: float
+) -> Read:
+    """The HELD context of the target's certificate; nothing where the video tells nothing that frames could tell.
+
+    It names a frame where that frame alone was read, and no film that holds it.
+    """
     token_id = reading.token_id
     nll = {c: nats(target.target_id, token_id, c, v) for c, v in read.items()}
     by_kind = {c.kind: value for c, value in nll.items()}
-    floor = thresholds.of(len(token_id)).text_gain if thresholds else NUMERIC_FLOOR
-    if by_kind[TEXT] - by_kind[VIDEO] <= floor:
+    bound = thresholds.of(len(token_id)).text_gain if thresholds else 0.0
+    if by_kind[TEXT] - by_kind[VIDEO] <= max(bound, floor * len(token_id)):
         return {}
     n_frames = sum(c.kind == FRAME for c in read)
     known = {c.index: (c, v) for c, v in read.items() if c.kind in (VIDEO, FRAME)}
@@ -79,7 +88,7 @@ def _certified(watched: Watched, target: Target, reading: Reading, read: Read, t
     single = [nll[c] for c in read if c.kind == FRAME]
     found = certificate(text=by_kind[TEXT], video=by_kind[VIDEO], single=single, rank=_rank(nll, single), read=more)
     context, logprob = known[found.frames]
-    return {Context(HELD, None, context.index): logprob}
+    return {Context(HELD, context.frame, context.index): logprob}
 
 
 def _rank(nll: dict[Context, float], single: Sequence[float]) -> list[float]:

@@ -122,6 +122,7 @@ class ScorePairs(Stage[PairClip, ScoredPairs, PairEyes]):
                 key=clip.clip_id,
                 thresholds=scorer.thresholds if len(clip.frame_tick) == scorer.n_frames else None,
                 measures=self.measures,
+                floor=scorer.floor,
             )
         except tuple(REASONS) as error:
             if len(texts) == 1:

@@ -38,6 +38,8 @@ def read_pairs(data: str, *, format: str = "auto", videos: str | None = None) ->
     if format not in FORMATS:
         raise SourceError(f"--format {format}: auto, {', '.join(FORMATS)}")
     gathered = Gathered()
+    if videos and "://" not in videos:
+        videos = str(Path(videos).expanduser().absolute())
     if format == "shards":
         root = videos or shards.root_of(path)
         files = shards.gather(path, gathered)
@@ -62,7 +64,7 @@ def detect(path: Path) -> str:
         if "QA" in values:
             return "videochat2"
         if "conversations" in values:
-            return "llava" if "video" in values or "image" not in values else "image"
+            return "llava"  # also where this one is about an image: in mixed sets others are about videos
         if "uri" in values:
             return "manifest"
         keys = ", ".join(map(str, values)) or "(none)"
@@ -79,10 +81,14 @@ def files_of(path: Path) -> list[Path]:
         if path.suffix.lower() not in {*TABLES, ".json"}:
             raise SourceError(f"{path}: the suffixes known are .json, {', '.join(sorted(TABLES))}")
         return [path]
-    files = sorted(p for p in path.rglob("*.json") if not any(part.startswith(".") for part in p.parts))
+    files = sorted(p for p in path.rglob("*.json") if not _hidden(p.relative_to(path)))
     if not files:
         raise SourceError(f"{path}: no .json file in it, and no data/ of a build")
     return files
+
+
+def _hidden(inside: Path) -> bool:
+    return any(part.startswith(".") for part in inside.parts)
 
 
 def subset_of(file: Path, root: Path) -> str:

@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from pipeline.sources import SourceError
 from schemas.pair import Text
 from schemas.video import QA
 
@@ -36,6 +37,10 @@ class NoText(BadRecord):
 
 class BadTurns(BadRecord):
     """The conversation is none."""
+
+
+class BadText(BadRecord):
+    """A text holds half of a character, which no file in UTF-8 can hold."""
 
 
 class BadSpan(BadRecord):
@@ -93,28 +98,62 @@ class Place:
 
 @dataclass(slots=True)
 class Gathered:
-    """Texts by uri in the order of the input, and what was rejected."""
+    """Texts by uri in the order of the input, and what was rejected. Each is known by its id: one that comes twice
+    raises SourceError."""
 
     texts: dict[str, list[Text]] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
+    _places: dict[str, Place] = field(default_factory=dict)
 
     def add(self, place: Place, values: Values, parse: Callable[[Values], Entry]) -> None:
         """Takes a record in: its texts, or the reason why it has none."""
         try:
             entry = parse(values)
+            _refuse_halves(entry)
         except BadRecord as error:
             self._reject(place.key, _uri_of(values), error, place)
             return
         for text in _texts(place, entry):
             empty = empty_turn(text)
             if empty is None:
-                self.texts.setdefault(entry.uri, []).append(text)
+                self.take(entry.uri, text, place)
             else:
                 error = EmptyAnswer(f"turn {empty} has an empty answer; write one or remove the turn")
                 self._reject(text.pair_id, entry.uri, error, place)
 
+    def take(self, uri: str, text: Text, place: Place) -> None:
+        """A text that can be scored."""
+        self._claim(text.pair_id, place)
+        self.texts.setdefault(uri, []).append(text)
+
+    def reject(self, rejected: Rejected, place: Place) -> None:
+        """A record, or one turn of it, that cannot."""
+        self._claim(rejected.key, place)
+        self.rejected.append(rejected)
+
     def _reject(self, key: str, uri: str, error: BadRecord, place: Place) -> None:
-        self.rejected.append(Rejected(key, uri, type(error).__name__, f"{place}: {error}"))
+        self.reject(Rejected(key, _whole(uri), type(error).__name__, _whole(f"{place}: {error}")), place)
+
+    def _claim(self, key: str, place: Place) -> None:
+        first = self._places.setdefault(key, place)
+        if first is not place:
+            raise SourceError(
+                f"{place}: {key} stands already at {first}. Scores are kept by id: keep one of them, or import "
+                "the sets again from files with different names, which ids begin with"
+            )
+
+
+def _refuse_halves(entry: Entry) -> None:
+    """Raises BadText where a text or uri is none that a table can hold: "\\ud83d" in JSON, without its other half."""
+    said = [text for turn in entry.turns for text in (turn.question, turn.answer)]
+    for text in (entry.uri, entry.subset, *said):
+        if _whole(text) != text:
+            raise BadText(f"{text[:80]!r} holds half of a surrogate pair: complete the character or take it out")
+
+
+def _whole(text: str) -> str:
+    """The text with halves of characters escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def empty_turn(text: Text) -> int | None:

@@ -19,11 +19,14 @@ def root_of(out: Path) -> str:
     path = out / MANIFEST
     if not path.is_file():
         raise SourceError(f"{out} has no {MANIFEST}: say where its videos lie with --videos")
-    return Manifest.from_json(path.read_text(encoding="utf-8")).videos_root or "/"
+    try:
+        return Manifest.from_json(path.read_text(encoding="utf-8")).videos_root or "/"
+    except ValueError as error:
+        raise SourceError(f"{path} is no manifest of ours: {error}; give the --out folder of a build") from error
 
 
 def gather(out: Path, gathered: Gathered) -> list[InputFile]:
-    """Reads all shards of out/data; raises SourceError where one is no table of samples."""
+    """Reads all shards of out/data; raises SourceError where one is no table of samples, or an id occurs twice."""
     files = sorted((out / "data").glob("*.parquet"))
     if not files:
         raise SourceError(f"{out}/data holds no Parquet file; give the --out folder of a build")
@@ -45,7 +48,7 @@ def _add(sample: PublishedSample, place: Place, gathered: Gathered) -> None:
     roles = [message.role for message in said]
     if roles != ["user", "assistant"] * (len(roles) // 2) or not roles:
         detail = f"{place}: the roles are {', '.join(roles) or '(none)'}; user and assistant speak in turn"
-        gathered.rejected.append(Rejected(sample.sample_id, sample.uri, "BadTurns", detail))
+        gathered.reject(Rejected(sample.sample_id, sample.uri, "BadTurns", detail), place)
         return
     history: tuple[QA, ...] = ()
     for k in range(len(said) // 2):
@@ -53,10 +56,10 @@ def _add(sample: PublishedSample, place: Place, gathered: Gathered) -> None:
         text = _text(sample, place, k, question, answer, history)
         empty = empty_turn(text)
         if empty is None:
-            gathered.texts.setdefault(sample.uri, []).append(text)
+            gathered.take(sample.uri, text, place)
         else:
             why = f"{place}: turn {empty} has an empty answer"
-            gathered.rejected.append(Rejected(text.pair_id, sample.uri, "EmptyAnswer", why))
+            gathered.reject(Rejected(text.pair_id, sample.uri, "EmptyAnswer", why), place)
         history = (*history, QA(question=question, answer=answer))
 
 

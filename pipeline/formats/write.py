@@ -12,6 +12,8 @@ from pipeline.shards import sha256, writing
 from pipeline.sources import SourceError, read_text
 from schemas.pair import InputFacts
 
+RECORDS = "records"  # of a set: apart from its manifest and shards, whatever files of the input are called
+
 
 def check_input(given: InputFacts) -> None:
     """Raises SourceError where a file of the input is gone or not the one that was read."""
@@ -29,11 +31,11 @@ def input_file(given: InputFacts, file: str) -> Path:
 
 
 def write_records(given: InputFacts, chosen: Mapping[str, list[int]], to: Path) -> list[Path]:
-    """Writes the records with these numbers, by file and in their order, under `to`; the files that were written."""
+    """Writes the records with these numbers, by file and in their order, under to/records; what was written."""
     written = []
     for file, records in sorted(chosen.items()):
         path = input_file(given, file)
-        target = to / (file or path.name)
+        target = to / RECORDS / (file or path.name)
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             _WRITERS[path.suffix.lower()](path, sorted(records), target)
@@ -44,7 +46,8 @@ def write_records(given: InputFacts, chosen: Mapping[str, list[int]], to: Path) 
 def _json(path: Path, records: list[int], target: Path) -> None:
     found = json.loads(path.read_text(encoding="utf-8-sig"))
     text = json.dumps([found[k] for k in records], ensure_ascii=False, indent=1)
-    target.write_text(text + "\n", encoding="utf-8")
+    # Half a surrogate pair, which a record that is not scored for its note may hold, stays the escape that it was.
+    target.write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def _jsonl(path: Path, records: list[int], target: Path) -> None:

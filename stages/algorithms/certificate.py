@@ -26,7 +26,7 @@ class Certificate:
 def certificate(
     *, text: float, video: float, single: Sequence[float], rank: Sequence[float], read: Read
 ) -> Certificate:
-    """A set from which no frame can be left out and which has SHARE of the gain text - video.
+    """A set that has SHARE of the gain text - video, and of which each frame was missed when it was left out last.
 
     `text`, `video` and `single[t]` are nats of the target given no, all, and one frame. Frames of high `rank` are
     tried where not all are, and together: two that tell nothing alone are not found one by one. Calls `read` for at
@@ -64,7 +64,7 @@ def _candidates(chosen: Frames, by_rank: Sequence[int]) -> list[int]:
 
 
 def _thinned(found: Certificate, goal: float, read: Read) -> Certificate:
-    """Leaves out what is not missed, one frame after the other in time: what stays is missed, each alone."""
+    """Leaves out what is not missed, one frame after the other in time, each once: what stays was missed then."""
     for t in found.frames:
         if len(found.frames) == 1:
             break

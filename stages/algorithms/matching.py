@@ -5,7 +5,8 @@ highest values (top), a seeded draw (random), the lowest values (low). So the th
 numbers in every stratum by construction; no set is trimmed or topped up afterwards.
 
 A group's share is dealt out to its strata by largest remainder. Up to a share of one half, no stratum gives more than
-half of its candidates: top and low are then disjoint, and what is lost to odd strata is `short`.
+half of its candidates, so top and low are disjoint: what small strata cannot give, larger ones of the group do, and
+what no stratum has left is `short`.
 """
 
 from collections import defaultdict
@@ -51,7 +52,7 @@ class Choice:
 
     @property
     def short(self) -> int:
-        """Asked for and not taken: no partner of the same group, type and length bin was left."""
+        """Asked for and not taken: no stratum of the group had a pair left."""
         return self.asked - len(self.top)
 
     def shared(self, control: Sequence[str]) -> int:
@@ -101,15 +102,18 @@ def choose(candidates: Sequence[Candidate], share: float, *, seed: int) -> Choic
 
 
 def quotas(sizes: Sequence[int], share: float) -> list[int]:
-    """How many of each stratum: together the share of all, rounded down, as far as the strata hold it."""
+    """How many of each stratum: together the share of all, rounded down, or all that the strata may give.
+
+    One more at a time goes to those that are furthest below their share.
+    """
     most = [size // 2 if share <= 0.5 else size for size in sizes]
     taken = [min(_rounded_down(share * size), limit) for size, limit in zip(sizes, most, strict=True)]
     left = _rounded_down(share * sum(sizes)) - sum(taken)
-    by_remainder = sorted(range(len(sizes)), key=lambda k: (-(share * sizes[k] - taken[k]), -sizes[k], k))
-    for k in by_remainder:
-        if left > 0 and taken[k] < most[k]:
+    while left > 0 and (room := [k for k, limit in enumerate(most) if taken[k] < limit]):
+        room.sort(key=lambda k: (taken[k] - share * sizes[k], -sizes[k], k))
+        for k in room[:left]:
             taken[k] += 1
-            left -= 1
+        left -= len(room[:left])
     return taken
 
 

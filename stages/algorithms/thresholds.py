@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-NUMERIC_FLOOR = 1e-5  # nats: fp32, shared prefix against brute force
+NUMERIC_FLOOR = 1e-5  # nats a token: fp32, shared prefix against brute force; a scorer states its own
+ORDERS = 4  # random orders whose mean gain was calibrated, where a card does not say
 SHARE = 0.9  # of the gain from no frame to all: a set of frames that reaches it tells nearly all
 UNGROUNDED, ONE_FRAME, FEW_FRAMES, TEMPORAL, ORDER_DEPENDENT = (
     "ungrounded", "one-frame", "few-frames", "temporal", "order-dependent",
@@ -24,9 +25,13 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Bounds by length of the target, for one scorer and one number of frames. Shortest first, the last bin is open."""
+    """Bounds by length of the target, for one scorer and one number of frames. Shortest first, the last bin is open.
+
+    The bound on order_gain holds for the mean over so many random orders: that of fewer scatters more.
+    """
 
     bins: tuple[Bounds, ...]
+    orders: int = ORDERS
 
     def __post_init__(self) -> None:
         ends = [b.max_tokens for b in self.bins]
@@ -37,8 +42,9 @@ class Thresholds:
     @classmethod
     def from_card(cls, values: Mapping[str, Any]) -> "Thresholds":
         """Those of a card's `thresholds`: {"bins": [...]}, or one pair for all lengths as in cards of version 0.1."""
-        bins = values.get("bins", [{"max_tokens": None, "order_gain": None, **values}])
-        return cls(tuple(_never_under_the_floor(Bounds(**one)) for one in bins))
+        old = {"max_tokens": None, "order_gain": None, **values}
+        bins = tuple(_never_under_the_floor(Bounds(**one)) for one in values.get("bins", [old]))
+        return cls(bins, values.get("orders", ORDERS))
 
     def of(self, n_tokens: int) -> Bounds:
         """The bounds for a target of that many tokens."""

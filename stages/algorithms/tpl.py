@@ -61,10 +61,12 @@ def target_score(
     token_id: Sequence[int],
     read: Mapping[Context, np.ndarray],
     thresholds: Thresholds | None,
+    floor: float = NUMERIC_FLOOR,
 ) -> TargetScore:
     """Every quantity of one target from its tokens' log-probabilities in each context; null where one was not read.
 
-    The certificate is the frames of the HELD context, if there is one. Raises FloatingPointError where a
+    The certificate is the frames of the HELD context, if there is one. `floor` is what the scorer's number format does
+    to a log-probability, nats a token: without thresholds a gain up to it is none. Raises FloatingPointError where a
     log-probability is not finite: such a score is no score.
     """
     nll = {c: nats(target_id, token_id, c, v) for c, v in read.items()}
@@ -80,9 +82,9 @@ def target_score(
     order_gain = float(np.mean(shuffled)) if shuffled else None
     share = kept[1] / text_gain if kept else None
     bounds = thresholds.of(len(token_id)) if thresholds else None
-    hackability, flags = _hackability(text_gain, static_gain, tpl_key, bounds.text_gain if bounds else NUMERIC_FLOOR)
-    by_token = token_gains(read, best)
     n = len(token_id)
+    hackability, flags = _hackability(text_gain, static_gain, tpl_key, bounds.text_gain if bounds else floor * n)
+    by_token = token_gains(read, best)
     return TargetScore(
         target_id=target_id,
         token_id=tuple(token_id),
@@ -108,7 +110,7 @@ def target_score(
         order_gain_sd=float(np.std(shuffled, ddof=1)) if len(shuffled) > 1 else None,
         reverse_gain=backward[0] if backward else None,
         segment_gain=tuple(missed) if missed else None,
-        effective_frames=effective_frames(missed) if missed else None,
+        effective_frames=effective_frames(missed, floor * n) if missed else None,
         certificate=kept[0] if kept else None,
         certificate_share=share,
         hackability=hackability,
@@ -118,7 +120,7 @@ def target_score(
             n_frames=len(curve),
             text_gain=text_gain,
             tpl_key=tpl_key,
-            order_gain=order_gain,
+            order_gain=order_gain if thresholds and len(shuffled) == thresholds.orders else None,
             certificate=kept[0] if kept else None,
             certificate_share=share,
         ),
@@ -139,13 +141,14 @@ def token_gains(read: Mapping[Context, np.ndarray], frame: int) -> np.ndarray:
     return np.asarray(video, np.float64) - np.asarray(single, np.float64)
 
 
-def effective_frames(segment_gain: Sequence[float]) -> float | None:
+def effective_frames(segment_gain: Sequence[float], floor: float = NUMERIC_FLOOR) -> float | None:
     """How many segments share what is missed: the exponential of the entropy of their gains, 1 to their number.
 
-    Negative gains count as none. Null where no segment is missed: then the others tell all that each one tells.
+    Negative gains count as none. Null where no segment is missed by more than `floor`, nats: then the others tell all
+    that each one tells.
     """
     gains = np.maximum(np.asarray(segment_gain, np.float64), 0.0)
-    if gains.sum() <= NUMERIC_FLOOR:
+    if gains.sum() <= floor:
         return None
     shares = gains[gains > 0] / gains.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))

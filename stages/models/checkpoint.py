@@ -103,9 +103,28 @@ def _local(scorer: str, folder: Path) -> Checkpoint:
             f"scorer {scorer!r}: {folder} lacks {', '.join(missing)}. A scorer is a Hugging Face checkpoint folder, "
             f'with {CARD} where it is calibrated; the one that comes with the project is called "embedded".'
         )
-    card = beside(str(folder), CARD, None)
     config = json.loads((folder / "config.json").read_text())
-    return Checkpoint(str(folder), None, config, json.loads(card.read_text()) if card else None)
+    return Checkpoint(str(folder), None, config, _card(scorer, beside(str(folder), CARD, None)))
+
+
+def _card(scorer: str, path: Path | None) -> dict[str, Any] | None:
+    """What a card says; raises NoScorer where it is not whole."""
+    if path is None:
+        return None
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _not_whole(scorer, path, f"is no JSON ({error})") from error
+    if missing := [key for key in ("id", "n_frames") if not isinstance(card, dict) or key not in card]:
+        raise _not_whole(scorer, path, f"lacks {' and '.join(missing)}")
+    return card
+
+
+def _not_whole(scorer: str, path: Path, why: str) -> NoScorer:
+    return NoScorer(
+        f"scorer {scorer!r}: its card {path} {why}. Remove it, and calibrate again where verdicts are wanted: "
+        f"utr calibrate --scorer {scorer} --out {path}"
+    )
 
 
 def _hub(scorer: str) -> Checkpoint:
@@ -119,5 +138,5 @@ def _hub(scorer: str) -> Checkpoint:
             f"(hf download {repo}) and give the folder's path; a gated one needs `hf auth login`."
         ) from error
     commit = config.parent.name  # the cache keeps a snapshot a commit
-    card = beside(repo, CARD, commit)
-    return Checkpoint(repo, commit, json.loads(config.read_text()), json.loads(card.read_text()) if card else None)
+    card = _card(scorer, beside(repo, CARD, commit))
+    return Checkpoint(repo, commit, json.loads(config.read_text()), card)

@@ -65,8 +65,10 @@ class TransformersScorer:
         return WatchedFrames(self.family, self.family.pixel.tensor(frames_THWC), tuple(times), self._headed)
 
     def _thresholds(self) -> Any:
-        """None where there is no card. They hold for no prompt but the one that they were measured with."""
-        if "thresholds" not in self._card or not self._headed:
+        """None where there is no card. They hold for no prompt and no number format but those that they were measured
+        with: what half precision adds is more than what many texts gain."""
+        dtype = str(self.family.model.dtype).removeprefix("torch.")
+        if "thresholds" not in self._card or not self._headed or dtype != self._card.get("dtype", "float32"):
             return None
         from stages.algorithms.tpl import Thresholds
 

@@ -68,3 +68,9 @@ def test_the_old_card_is_one_bin_and_never_under_the_floor() -> None:
 def test_bins_that_leave_a_length_without_bounds_are_refused(ends: list[int | None]) -> None:
     with pytest.raises(ValueError, match=re.escape(f"max_tokens are {ends}; they must rise and end in null")):
         Thresholds.from_card({"bins": [_bin(end) for end in ends]})
+
+
+def test_the_card_says_how_many_orders_and_four_where_it_does_not() -> None:
+    assert Thresholds.from_card({"bins": [_bin(None)], "orders": 8}).orders == 8
+    assert Thresholds.from_card({"bins": [_bin(None)]}).orders == 4
+    assert Thresholds.from_card({"text_gain": 1.0, "tpl_key": 1.0}).orders == 4

@@ -164,3 +164,26 @@ def test_frames_that_are_kept_are_held_until_the_next() -> None:
     assert held(8, (0, 7)) == (0, 0, 0, 0, 7, 7, 7, 7)
     assert held(8, (2, 4, 5)) == (2, 2, 2, 2, 4, 5, 5, 5)
     assert held(3, (0, 1, 2)) == (0, 1, 2)
+
+
+@pytest.mark.parametrize(("floor", "hackability"), [(1e-5, 5.0 / 8.0), (3.9, 5.0 / 8.0), (4.1, None)])
+def test_an_uncalibrated_gain_up_to_the_floor_of_its_tokens_is_none(floor: float, hackability: float | None) -> None:
+    s = target_score("t", (3, 4), _read(2.0, 10.0, [5.0, 7.0]), None, floor)  # a gain of 8 nats on two tokens
+    assert s.hackability == hackability
+    assert s.flags == (() if hackability else ("ungrounded",))
+    calibrated = target_score("t", (3, 4), _read(2.0, 10.0, [5.0, 7.0]), THRESHOLDS, floor)
+    assert calibrated.hackability == 5.0 / 8.0
+
+
+def test_segments_that_are_missed_by_no_more_than_the_floor_are_no_frames() -> None:
+    assert effective_frames([0.3, 0.3], 0.5) == pytest.approx(2.0)
+    assert effective_frames([0.3, 0.1], 0.5) is None
+
+
+@pytest.mark.parametrize(("orders", "verdict"), [(1, "temporal"), (2, "order-dependent"), (3, "temporal")])
+def test_the_bound_on_order_holds_for_as_many_orders_as_were_calibrated(orders: int, verdict: str) -> None:
+    bins = [{"max_tokens": None, "text_gain": 0.5, "tpl_key": 0.5, "order_gain": 1.0}]
+    read = _read(2.0, 10.0, [5.0, 7.0], reversed=6.0)
+    read |= {Context(SHUFFLED, k, (1, 0)): np.array([-9.0, 0.0], np.float32) for k in range(orders)}
+    s = target_score("t", (3, 4), read, Thresholds.from_card({"bins": bins, "orders": 2}))
+    assert (s.order_gain, s.verdict) == (7.0, verdict)

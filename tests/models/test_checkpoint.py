@@ -106,3 +106,40 @@ def test_layers_with_a_window_read_no_further_than_it(folder: Path, tmp_path: Pa
     config["text_config"]["layer_types"] = ["full_attention", "sliding_attention"]
     (copy / "config.json").write_text(json.dumps(config))
     assert load_scorer(str(copy)).family.limit == 200
+
+
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [
+        ('{"id": "x"}', "lacks n_frames"),
+        ('{"n_frames": 8}', "lacks id"),
+        ("[]", "lacks id and n_frames"),
+        ("{", "is no JSON"),
+    ],
+)
+def test_a_card_that_is_not_whole_is_named_with_the_remedy(folder: Path, tmp_path: Path, card: str, says: str) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "scorer.json").write_text(card)
+    with pytest.raises(NoScorer) as error:
+        find(str(copy))
+    assert f"its card {copy / 'scorer.json'} {says}" in str(error.value)
+    assert f"utr calibrate --scorer {copy} --out {copy / 'scorer.json'}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "loaded", "verdicts"),
+    [
+        (None, "float32", True),
+        (None, "bfloat16", False),
+        ("bfloat16", "bfloat16", True),
+        ("bfloat16", "float32", False),
+    ],
+)
+def test_thresholds_hold_for_the_number_format_that_they_were_measured_in(
+    folder: Path, tmp_path: Path, calibrated: str | None, loaded: str, verdicts: bool
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    card = {"id": "x", "n_frames": 8, "thresholds": {"text_gain": 1.0, "tpl_key": 1.0}}
+    (copy / "scorer.json").write_text(json.dumps({**card, **({"dtype": calibrated} if calibrated else {})}))
+    scorer = load_scorer(str(copy), dtype=loaded)
+    assert (scorer.thresholds is not None) == verdicts

@@ -108,6 +108,7 @@ def test_a_scorer_gets_the_bounds_that_its_controls_show() -> None:
         assert (b.tpl_key, b.order_gain, b.text_gain) == pytest.approx((0.4, 0.7, 3.0), abs=1e-4)
     card = json.loads(json.dumps(found.into({"id": "known", "skill": {"colour": 1.0}, "thresholds": {"tpl_key": 9.0}})))
     assert (card["id"], card["skill"], card["n_frames"]) == ("known", {"colour": 1.0}, 8)
+    assert (card["dtype"], card["thresholds"]["orders"]) == ("float32", 4)
     assert Thresholds.from_card(card["thresholds"]) == found.thresholds
 
 

@@ -9,8 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.formats.read import PairInput, locate, read_pairs
+from pipeline.given_samples import Scores, given_sample
+from pipeline.score_publish import rejected_outcomes
 from pipeline.sources import SourceError
-from schemas.pair import Text
+from schemas.outcome import Outcome
+from schemas.pair import PairClip, Text
+from schemas.sample import PublishedSample
 from stages.algorithms.questions import CAPTION_QUESTION
 from tests.score.conftest import talk
 
@@ -169,3 +173,74 @@ def test_where_videos_lie(tmp_path: Path) -> None:
     assert locate("/x/b.mp4", str(tmp_path)) == "/x/b.mp4"
     assert locate("gs://x/b.mp4", "s3://y") == "gs://x/b.mp4"
     assert locate("b.mp4", "s3://y/z/") == "s3://y/z/b.mp4"
+
+
+def test_an_id_that_comes_twice_is_refused_with_both_places(tmp_path: Path) -> None:
+    clip = PairClip(
+        uri="a.mp4", location="a.mp4", span_index=0, video_id="v", clip_id="v-t0", start_tick=0, end_tick=9,
+        time_base_num=1, time_base_den=10, frame_tick=(0, 4), store_width_px=0, store_height_px=0, texts=(),
+    )  # fmt: skip
+    sample = given_sample(clip, "set-0000000", [("q", "a")], "llava", Scores())
+    (tmp_path / "data").mkdir()
+    for name in ("one", "two"):
+        pq.write_table(PublishedSample.to_arrow([sample]), tmp_path / f"data/{name}.parquet")
+    with pytest.raises(SourceError, match=r"two.parquet, record 0: set-0000000-t00 stands already at .*one.parquet"):
+        read_pairs(str(tmp_path), videos=str(tmp_path))
+
+
+def test_files_of_one_name_in_two_folders_have_ids_of_their_own(tmp_path: Path) -> None:
+    record = [{"video": "a.mp4", "conversations": talk("q", "a")}]
+    for folder in "ab":
+        written(tmp_path, record, f"{folder}/train.json")
+    assert [t.pair_id for t in texts(read_pairs(str(tmp_path)))] == ["a/train-0000000-t00", "b/train-0000000-t00"]
+
+
+def test_hidden_files_are_those_hidden_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = [{"video": "a.mp4", "conversations": talk("q", "a")}]
+    written(tmp_path, record, ".cache/sets/one.json")
+    written(tmp_path, record, ".cache/sets/.old/two.json")
+    monkeypatch.chdir(tmp_path / ".cache")
+    for data in ("sets", "../.cache/sets"):
+        assert [f.path for f in read_pairs(data).facts.files] == ["one.json"]
+
+
+def test_a_mixed_set_that_begins_with_an_image_is_about_videos(tmp_path: Path) -> None:
+    image, film = ({key: f"a.{key}", "conversations": talk("q", "a")} for key in ("image", "video"))
+    given = read_pairs(written(tmp_path, [image, film]))
+    assert (given.facts.format, [s.uri for s in given.sources]) == ("llava", ["a.video"])
+    assert reasons(given) == {"set-0000000": "ImageOnly"}
+    with pytest.raises(SourceError, match="`utr import --format image` takes images in"):
+        read_pairs(written(tmp_path, [image], "images.json"))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"video": "a.mp4", "conversations": talk("q", "x \ud83d")},
+        {"video": "a.mp4", "conversations": talk("q \ude00", "x")},
+        {"video": "a\ud83d.mp4", "conversations": talk("q", "x")},
+    ],
+)
+def test_half_a_character_is_rejected_by_name(tmp_path: Path, record: dict[str, Any]) -> None:
+    good = {"video": "b.mp4", "conversations": talk("q", "a")}
+    given = read_pairs(written(tmp_path, [good, record]))
+    assert reasons(given) == {"set-0000001": "BadText"}
+    assert "holds half of a surrogate pair" in given.rejected[0].detail
+    (rejected,) = rejected_outcomes(given.rejected)
+    assert Outcome.to_arrow([rejected]).num_rows == 1
+
+
+def test_a_relative_folder_of_videos_is_kept_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, [{"video": "a.mp4", "conversations": talk("q", "a")}])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert read_pairs(path, videos="films").facts.videos_root == str(tmp_path / "films")
+    assert read_pairs(path, videos="~/films").facts.videos_root == "/home/someone/films"
+    assert read_pairs(path, videos="s3://films").facts.videos_root == "s3://films"
+
+
+def test_a_manifest_that_is_none_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "manifest.json").write_text("[]")
+    with pytest.raises(SourceError, match=r"manifest.json is no manifest of ours"):
+        read_pairs(str(tmp_path))

@@ -60,10 +60,15 @@ def test_quotas_keep_the_share_as_far_as_the_strata_hold_it(sizes: list[int], sh
     assert sum(taken) <= asked
     if share <= 0.5:
         assert all(n <= size // 2 for n, size in zip(taken, sizes, strict=True))
-        assert sum(taken) >= min(asked, sum(size // 2 for size in sizes)) - len(sizes)
+        assert sum(taken) == min(asked, sum(size // 2 for size in sizes))
     else:
         assert sum(taken) == asked
-    assert all(abs(n - share * size) <= 1 for n, size in zip(taken, sizes, strict=True))
+        assert all(abs(n - share * size) <= 1 for n, size in zip(taken, sizes, strict=True))
+
+
+def test_what_strata_of_one_cannot_give_a_large_one_does() -> None:
+    assert quotas([1] * 10 + [100], 0.3) == [0] * 10 + [33]
+    assert quotas([1, 1, 1, 4], 0.5) == [0, 0, 0, 2]  # asked for three: no stratum gives more than half
 
 
 def test_what_is_lost_to_odd_strata_is_told() -> None:

@@ -97,8 +97,9 @@ def test_quantities_follow_from_the_tokens(scored: Path) -> None:
         assert shown["frame", 2] == [2]
         assert shown["text", None] == []
         assert sorted(shown["shuffled", 0]) == every
-        for certified, frames in mine.filter(pl.col("context") == "held").select("shown", "frame").iter_rows():
-            assert (sorted(set(certified)), frames) == (sorted(row["certificate"]), None)
+        for certified, frame in mine.filter(pl.col("context") == "held").select("shown", "frame").iter_rows():
+            assert sorted(set(certified)) == sorted(row["certificate"])
+            assert len(certified) == (row["n_frames"] if frame is None else 1)
         assert all(len(row["token_id"]) == len(row["token_logprob"]) for row in mine.iter_rows(named=True))
 
 
@@ -162,6 +163,32 @@ class FakeScorer:
                 raise TooLong(f"{target.target_id}: 9 + 9 tokens > 10")
         nan = {t.target_id: np.nan if t.answer == "nan" else np.log(0.5) for t in targets}
         return [Reading((1, 2), tuple(np.full(2, nan[t.target_id], np.float32) for _ in contexts)) for t in targets]
+
+
+class Gains(FakeScorer):
+    """Finds every token a tenth of a nat likelier with the film, or any part of it."""
+
+    def read(self, targets: Sequence[Target], contexts: Sequence[Context]) -> list[Reading]:
+        row = [np.full(2, -0.9 if c.index else -1.0, np.float32) for c in contexts]
+        return [Reading((1, 2), tuple(row)) for _ in targets]
+
+
+@pytest.mark.parametrize(("floor", "gains"), [(0.09, True), (0.11, False)])
+def test_a_gain_within_the_floor_of_the_number_format_is_none(
+    films: Path, tmp_path: Path, floor: float, gains: bool
+) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_text(json.dumps({"uri": "a.mp4", "caption": "A dog runs."}))
+    stage = PlanPairs()
+    reader = stage.open()
+    clip = stage.process(reader, list(read_pairs(str(path), videos=str(films)).sources))[0][0]  # type: ignore[index]
+    stage.close(reader)
+    assert isinstance(clip, PairClip)
+    eyes = ScorePairs().open()
+    (found,) = ScorePairs().process(PairEyes(Gains(floor=floor), eyes.frames), [clip])
+    ScorePairs().close(eyes)
+    (score,) = found.scores
+    assert (score.hackability is not None, score.certificate is not None) == (gains, gains)
 
 
 def test_texts_about_a_span_share_one_watch_and_spoil_no_other(films: Path, tmp_path: Path) -> None:
@@ -312,6 +339,17 @@ def test_a_wrong_command_is_refused(llava: Path, tmp_path: Path, arguments: list
     assert found.exit_code == 2
     assert says in found.output
     assert not (tmp_path / "out").exists()
+
+
+def test_another_input_does_not_replace_what_is_sealed(films: Path, llava: Path, scored: Path) -> None:
+    before = shards(scored)
+    other = films / "other.json"
+    other.write_text(llava.read_text())
+    command = ["score", "--data", str(other), "--out", str(scored), "--runner", "local"]
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 2
+    assert f"{scored} holds the scores of {llava} (llava); those of {other} (llava) would take" in found.output
+    assert shards(scored) == before
 
 
 def test_other_measures_in_the_same_folder_are_refused(llava: Path, scored: Path) -> None:

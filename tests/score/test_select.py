@@ -15,6 +15,7 @@ from jobs.cli_score import app
 from jobs.console import Console
 from jobs.score_tpl import Options, score
 from pipeline.formats.read import read_pairs
+from pipeline.formats.write import write_records
 from schemas.sample import PublishedSample
 from tests.score.conftest import shards, talk
 
@@ -51,7 +52,7 @@ def select(out: Path, to: Path, *more: str, share: str = "50%") -> str:
 
 
 def chosen(to: Path, name: str) -> list[dict[str, object]]:
-    return json.loads((to / name / "pool.json").read_text())
+    return json.loads((to / name / "records/pool.json").read_text())
 
 
 def test_records_are_unchanged_and_in_their_order(scored: Path, tmp_path: Path) -> None:
@@ -158,6 +159,91 @@ def test_other_folders_are_left_alone(scored: Path, tmp_path: Path) -> None:
     assert (empty.exit_code, "is no finished output of `utr score`" in empty.output) == (2, True)
 
 
+def test_what_a_selection_is_made_of_is_never_removed(films: Path, tmp_path: Path) -> None:
+    (tmp_path / "to/top/sets").mkdir(parents=True)
+    (tmp_path / "to/selection.json").write_text("{}")  # as an earlier selection left it
+    path = tmp_path / "to/top/sets/three.json"
+    path.write_text(json.dumps(records()[:3]))
+    given = read_pairs(str(path), videos=str(films))
+    score(given, tmp_path / "out", CHEAP, runner="local", workers=1, resume=False, console=Console(quiet=True))
+    before = path.read_bytes()
+    found = CliRunner().invoke(app, ["select", str(tmp_path / "out"), "--top-tpl", "50%", "--to", str(tmp_path / "to")])
+    assert (found.exit_code, "is read from it; choose another --to" in found.output) == (2, True), found.output
+    assert path.read_bytes() == before
+
+
+def test_a_selection_inside_its_input_is_refused(films: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/three.json").write_text(json.dumps(records()[:3]))
+    given = read_pairs(str(tmp_path / "in"), videos=str(films))
+    score(given, tmp_path / "out", CHEAP, runner="local", workers=1, resume=False, console=Console(quiet=True))
+    to = tmp_path / "in/to"
+    found = CliRunner().invoke(app, ["select", str(tmp_path / "out"), "--top-tpl", "50%", "--to", str(to)])
+    assert (found.exit_code, "would become part of the input" in found.output) == (2, True), found.output
+    assert not to.exists()
+
+
+def test_a_selection_that_breaks_off_leaves_the_earlier_one(
+    scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = tmp_path / "to"
+    select(scored, to, share="25%")
+    before = {p.relative_to(to): p.read_bytes() for p in to.rglob("*") if p.is_file()}
+    calls: list[object] = []
+
+    def broken(*given: object) -> list[Path]:
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return write_records(*given)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.select_pairs.write_records", broken)
+        found = CliRunner().invoke(app, ["select", str(scored), "--top-tpl", "50%", "--to", str(to)])
+    assert found.exit_code == 130
+    assert {p: (to / p).read_bytes() for p in before} == before
+    select(scored, to)  # and the next one clears up
+    assert sorted(p.name for p in to.iterdir()) == ["README.md", "low", "random", "selection.json", "top"]
+
+
+def test_records_of_a_file_called_manifest_lie_beside_the_manifest(films: Path, tmp_path: Path) -> None:
+    path = films / "manifest.json"
+    path.write_text(json.dumps(records()[:3]))
+    score(read_pairs(str(path)), tmp_path / "out", CHEAP, runner="local", workers=1, resume=False,
+          console=Console(quiet=True))  # fmt: skip
+    select(tmp_path / "out", tmp_path / "to", share="100%")
+    path.unlink()
+    assert len(json.loads((tmp_path / "to/top/records/manifest.json").read_text())) == 3
+    assert json.loads((tmp_path / "to/top/manifest.json").read_text())["shards"]
+
+
+def test_records_of_which_no_turn_was_scored_are_counted(films: Path, tmp_path: Path) -> None:
+    path = tmp_path / "lost-t.json"
+    lost = [{**records()[0], "video": "none.mp4"}, {"id": 9, "video": "a.mp4"}]
+    path.write_text(json.dumps([*records()[:2], *lost]))
+    given = read_pairs(str(path), videos=str(films))
+    score(given, tmp_path / "out", CHEAP, runner="local", workers=1, resume=False, console=Console(quiet=True))
+    assert "2 records left out: no turn was scored" in select(tmp_path / "out", tmp_path / "to")
+
+
+def test_a_folder_whose_name_looks_like_a_pattern(films: Path, tmp_path: Path) -> None:
+    path, out = tmp_path / "two.json", tmp_path / "run[1]/out"
+    path.write_text(json.dumps(records()[:2]))
+    given = read_pairs(str(path), videos=str(films))
+    score(given, out, CHEAP, runner="local", workers=1, resume=False, console=Console(quiet=True))
+    assert "1 of 2 records in each" in select(out, tmp_path / "to", "--by", "all")
+
+
+def test_half_a_character_in_a_note_comes_out_as_it_went_in(films: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps([{**records()[0], "note": "\ud83d ü"}]))
+    given = read_pairs(str(path), videos=str(films))
+    score(given, tmp_path / "out", CHEAP, runner="local", workers=1, resume=False, console=Console(quiet=True))
+    select(tmp_path / "out", tmp_path / "to", share="100%")
+    (found,) = json.loads((tmp_path / "to/top/records/one.json").read_text())
+    assert found["note"] == "\ud83d ü"
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 def test_manifests_come_out_as_they_went_in(films: Path, tmp_path: Path, suffix: str) -> None:
     rows = [{"uri": f"{'abc'[k % 3]}.mp4", "caption": f'A {w}, "big" dog ü.'} for k, w in enumerate(WORDS)]
@@ -174,7 +260,7 @@ def test_manifests_come_out_as_they_went_in(films: Path, tmp_path: Path, suffix:
     given = read_pairs(str(path))
     score(given, tmp_path / "out", CHEAP, runner="local", workers=1, resume=False, console=Console(quiet=True))
     select(tmp_path / "out", tmp_path / "to", share="100%")
-    target = tmp_path / "to/top" / path.name
+    target = tmp_path / "to/top/records" / path.name
     if suffix == "jsonl":
         assert target.read_text() == path.read_text() + "\n"
     elif suffix == "parquet":

@@ -2,17 +2,20 @@
 
 import csv
 import io
+from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from pipeline.given_samples import scores_of
 from pipeline.score_plots import tpl_against_length, tpl_boxes
 from pipeline.score_table import Measured, clustered_se, rich_table, table, to_csv, verdicts_of
 
 
 def row(subset: str, uri: str, tpl: float, verdict: str | None = "temporal") -> Measured:
     return Measured(
-        subset=subset, uri=uri, n_tokens=4, tpl_per_token=tpl, tpl_random_per_token=2 * tpl, tpl_key=-tpl,
+        subset=subset, video_id=uri, n_tokens=4, tpl_per_token=tpl, tpl_random_per_token=2 * tpl, tpl_key=-tpl,
         verdict=verdict, scorer_domain="in",
     )  # fmt: skip
 
@@ -53,3 +56,22 @@ def test_figures_draw_every_subset() -> None:
     labels = [text.get_text() for text in tpl_boxes(rows).axes[0].get_yticklabels()]
     assert labels == ["set0  (1)", "set1  (1)", "set2  (1)"]
     assert len(tpl_against_length(rows).axes[0].collections) == 3
+
+
+def test_a_film_in_two_places_is_one_film() -> None:
+    names = [field.name for field in fields(Measured)]
+    assert "video_id" in names
+    assert "uri" not in names
+
+
+@pytest.mark.parametrize(
+    ("domains", "says"),
+    [
+        (("in", "in"), "in"), (("unknown", "unknown"), "unknown"), (("in", "out"), "out"),
+        (("unknown", "out"), "out"), (("in", "unknown"), "unknown"),
+    ],
+)  # fmt: skip
+def test_a_sample_is_in_the_domain_that_its_turns_are_in(domains: tuple[str, ...], says: str) -> None:
+    turn = SimpleNamespace(tpl=1.0, tpl_key=1.0, hackability=None, verdict=None, scorer="s", revision="1")
+    rows = [SimpleNamespace(**vars(turn), scorer_domain=domain) for domain in domains]
+    assert scores_of(rows).scorer_domain == says  # type: ignore[arg-type]

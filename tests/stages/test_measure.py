@@ -1,16 +1,19 @@
 """Scores through a scorer whose texts need known frames: numbers by hand, verdicts, and what was read for them."""
 
 from collections import Counter
+from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from pipeline.pair_rows import token_rows
 from schemas.sample import TargetScore
 from stages.algorithms.certificate import most_reads
 from stages.algorithms.thresholds import Thresholds
-from stages.algorithms.tpl import HELD, WITHOUT
+from stages.algorithms.tpl import HELD, TEXT, VIDEO, WITHOUT, Context
 from stages.measure import Measures, measure
-from stages.models.protocols import Target
+from stages.models.protocols import Reading, Target
 from tests.fake_scorer import RULES, THRESHOLDS, FakeWatched
 
 ALL = Measures(shuffles=4, segments=True, certificate=True)
@@ -115,3 +118,28 @@ def test_a_single_frame_is_all_there_is() -> None:
 def test_a_negative_count_is_refused() -> None:
     with pytest.raises(ValueError, match="shuffles=-1"):
         Measures(shuffles=-1)
+
+
+class _Lone(FakeWatched):
+    """Told by frame 2 alone, but not by a film of its copies."""
+
+    def read(self, targets: Sequence[Target], contexts: Sequence[Context]) -> list[Reading]:
+        told = {VIDEO: -1.0, TEXT: -10.0, HELD: -3.3}
+        row = [told.get(c.kind, -1.2 if c.frame == 2 else -8.0) for c in contexts]
+        return [Reading((5,), tuple(np.array([v], np.float32) for v in row)) for _ in targets]
+
+
+def test_a_certificate_of_a_frame_that_was_read_alone_says_so() -> None:
+    only = Measures(certificate=True)
+    (s,) = measure(_Lone(4), [Target("p", "q", "a")], n_frames=4, key="c", thresholds=None, measures=only)
+    clip = SimpleNamespace(frame_tick=(0, 1, 2, 3), clip_id="c", scores=(s,))
+    (row,) = [t for t in token_rows(clip, only) if t.context == HELD]  # type: ignore[arg-type]
+    assert (s.certificate, row.frame, row.shown) == ((2,), 2, (2,))
+    assert row.token_logprob == pytest.approx((-1.2,))
+
+
+def test_no_certificate_is_sought_of_a_gain_within_the_floor() -> None:
+    target, only = Target("p", "q", "a"), Measures(certificate=True)  # one token that gains nine nats
+    for floor, certificate in ((8.9, (2,)), (9.1, None)):
+        (s,) = measure(_Lone(4), [target], n_frames=4, key="c", thresholds=None, measures=only, floor=floor)
+        assert s.certificate == certificate
