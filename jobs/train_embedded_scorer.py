@@ -28,7 +28,12 @@ def main(
 ) -> None:
     """About 40 CPU minutes: one thread learns, a second process makes films. Each cycle ends in a checkpoint."""
     full = Course(seed=seed, hidden=hidden)
-    course = replace(full, image_steps=round(share * full.image_steps), film_steps=round(share * full.film_steps))
+    course = replace(
+        full,
+        image_steps=round(share * full.image_steps),
+        film_steps=round(share * full.film_steps),
+        place_steps=round(share * full.place_steps),
+    )
     start = time.process_time()
     for cycle in course.cycles[done:]:
         scorer = OneVision.load(str(out)) if cycle else new_scorer(course, train_tokenizer(_corpus(seed)))

@@ -1,8 +1,9 @@
 """Trains the embedded scorer: a LLaVA-OneVision of about 1.3 M parameters that knows moving shapes, on one CPU thread.
 
-Stage 1 shows single frames, stage 2 films; a share of the batches shows one frame or none, so that p(text | one frame)
-and p(text) are trained conditionals (without it TPL is an out-of-distribution artefact). All conversations about a film
-are branches behind one copy of its frames. Muon on the hidden matrices: AdamW alone learned nothing in the same time.
+Single frames come first, then films, then films that are asked for places in many frames (docs/training_the_scorer.md
+says why). A share of the film batches shows one frame or none, so that p(text | one frame) and p(text) are trained
+conditionals (without it TPL is an out-of-distribution artefact). All conversations about a film are branches behind
+one copy of its frames. Muon on the hidden matrices: AdamW alone learned nothing in the same time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +21,9 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-from pipeline.train.lessons import Conversation, Lesson, lesson, picture, shown
+from pipeline.train.lessons import Conversation, Lesson, lesson, picture, place_at, shown
 from stages.algorithms.prompt import header
+from stages.algorithms.scene import Scene
 from stages.algorithms.world import BACKGROUND
 from stages.models.onevision import OneVision, PixelRule, Shown
 from stages.models.packing import pack
@@ -45,6 +47,8 @@ class Course:
     image_batch: int = 40
     film_cycles: int = 1
     film_steps: int = 1100  # a cycle
+    place_steps: int = 420  # of one more cycle of films, which are asked for places in many frames
+    places: int = 4  # questions a film and step
     film_batch: int = 16
     talks: int = 5  # short conversations a film and step
     long_share: float = 0.15  # of the steps that also have a long one
@@ -57,7 +61,16 @@ class Course:
     @property
     def cycles(self) -> range:
         """The numbers of all cycles in order, those of single frames first; a number draws its films."""
-        return range(self.image_cycles + self.film_cycles)
+        return range(self.image_cycles + self.film_cycles + 1)
+
+    def steps(self, cycle: int) -> int:
+        films = cycle - self.image_cycles
+        if films < 0:
+            return self.image_steps
+        return self.film_steps if films < self.film_cycles else self.place_steps
+
+    def places_in(self, cycle: int) -> int:
+        return self.places if cycle >= self.image_cycles + self.film_cycles else 0
 
 
 class Films(Dataset[Lesson]):
@@ -90,13 +103,13 @@ def train_cycle(scorer: OneVision, course: Course, cycle: int, log: Callable[[in
     """
     torch.set_num_threads(1)  # a second one gains 1.1 to 1.3 on an idle machine and loses 5 on a busy one (pilot)
     image = cycle < course.image_cycles
-    steps, batch = (course.image_steps, course.image_batch) if image else (course.film_steps, course.film_batch)
+    steps, batch = course.steps(cycle), course.image_batch if image else course.film_batch
     films = Films(course, cycle, steps * batch)
     rng = np.random.default_rng([course.seed, 7, cycle])
     optimizers, schedulers = _optimizers(scorer.model, course, steps)
     scorer.model.train()
     for step, lessons in enumerate(_batches(films, batch)):
-        loss = _loss(scorer, lessons, "all" if image else _showing(rng, course), rng, course)
+        loss = _loss(scorer, lessons, "all" if image else _showing(rng, course), rng, course, course.places_in(cycle))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(scorer.model.parameters(), 1.0)
         for part in (*optimizers, *schedulers):
@@ -163,13 +176,21 @@ def _showing(rng: np.random.Generator, course: Course) -> str:
 
 
 def _loss(
-    scorer: OneVision, lessons: Sequence[Lesson], showing: str, rng: np.random.Generator, course: Course
+    scorer: OneVision,
+    lessons: Sequence[Lesson],
+    showing: str,
+    rng: np.random.Generator,
+    course: Course,
+    places: int,
 ) -> torch.Tensor:
     """Mean cross-entropy of the answers' tokens, numbers weighing less."""
     with_long = bool(rng.random() < course.long_share)
     contexts = [_shown(item, showing, rng) for item in lessons]
     branches = [
-        [scorer.branch(c.question, c.answer, end=True) for c in _talks(item, context, rng, course.talks, with_long)]
+        [
+            scorer.branch(c.question, c.answer, end=True)
+            for c in _talks(item, context, rng, course.talks, with_long, places)
+        ]
         for item, context in zip(lessons, contexts, strict=True)
     ]
     visual = _visual(scorer, lessons, contexts)
@@ -198,7 +219,9 @@ def _shown(item: Lesson, showing: str, rng: np.random.Generator) -> Shown:
     return Shown(index, header([i + 1 for i in index], item.times))
 
 
-def _talks(item: Lesson, context: Shown, rng: np.random.Generator, count: int, with_long: bool) -> list[Conversation]:
+def _talks(
+    item: Lesson, context: Shown, rng: np.random.Generator, count: int, with_long: bool, places: int
+) -> list[Conversation]:
     """Some of the film's conversations; where one of its frames is shown, what that one shows."""
     said = [item.conversations[i] for i in rng.permutation(len(item.conversations))]
     if len(context.index) == 1 < item.scene.n_frames:
@@ -206,7 +229,13 @@ def _talks(item: Lesson, context: Shown, rng: np.random.Generator, count: int, w
     long = [c for c in said if len(c.question) + len(c.answer) > LONG]
     core = [c for c in said if c.kind in CORE]
     other = [c for c in said if c not in long and c not in core]
-    return [*long[:with_long], *core, *other[: max(0, count - len(core))]]
+    return [*long[:with_long], *core, *other[: max(0, count - len(core))], *_places(item.scene, context, rng, places)]
+
+
+def _places(scene: Scene, context: Shown, rng: np.random.Generator, count: int) -> list[Conversation]:
+    """Where subjects are at frames that the context shows: which frame is which is learned late, and from this."""
+    seen = [(t, k) for t in scene.tracks for k in scene.seen(t) if k - 1 in context.index]
+    return [place_at(scene, *seen[i]) for i in rng.permutation(len(seen))[:count]]
 
 
 def _optimizers(

@@ -58,7 +58,7 @@ def picture(rng: np.random.Generator, *, side_px: int) -> Lesson:
     if len(scene.tracks) < len(world.shapes):  # one that appears later, or hardly shows
         return picture(rng, side_px=side_px)
     asked = [scene.tracks[i] for i in rng.permutation(len(scene.tracks))[:2]]
-    said = (shown(scene, 1, boxes=False), *(_where(scene, track) for track in asked))
+    said = (shown(scene, 1, boxes=False), *(place_at(scene, track, 1) for track in asked))
     return Lesson(world, scene, _small([world.render(0.0, FILM_SIDE_PX)], side_px), said)
 
 
@@ -112,10 +112,11 @@ def shown(scene: Scene, frame: int, *, boxes: bool = True) -> Conversation:
     return Conversation("shown", f"What is shown at frame{frame}?", f"{'; '.join(here) or 'nothing'}.")
 
 
-def _where(scene: Scene, track: Trajectory) -> Conversation:
+def place_at(scene: Scene, track: Trajectory, frame: int) -> Conversation:
     """The composer's question for a place, answered without the box."""
-    place = in_place(scene.seen(track)[1].location).capitalize()
-    return Conversation("where", f"Where is the {name(track)} at frame1, {scene.time(1)}? {BOX_FORMAT}", f"{place}.")
+    place = in_place(scene.seen(track)[frame].location).capitalize()
+    question = f"Where is the {name(track)} at frame{frame}, {scene.time(frame)}? {BOX_FORMAT}"
+    return Conversation("where", question, f"{place}.")
 
 
 def _conversations(scene: Scene, rng: np.random.Generator) -> list[Conversation]:

@@ -41,25 +41,25 @@ def test_card_is_measured_and_small() -> None:
     card = json.loads((EMBEDDED / CARD).read_text())
     assert card["films"] >= 200
     assert set(card["skill"]) == {"colour", "shape", "place", "direction"}
-    assert card["thresholds"]["tpl_key"] > 0
+    assert all(one["tpl_key"] > 0 and one["order_gain"] > 0 for one in card["thresholds"]["bins"])
     assert (EMBEDDED / "model.safetensors").stat().st_size < 3_000_000
 
 
-@pytest.mark.xfail(strict=True, reason="missed: see docs/training_the_scorer.md; remove this mark when it is reached")
-@pytest.mark.parametrize("key", ["shape", "place", "direction"])
+@pytest.mark.parametrize("key", ["colour", "shape", "direction"])
 def test_card_reaches_what_was_asked_for(key: str) -> None:
     assert json.loads((EMBEDDED / CARD).read_text())["skill"][key] >= LEAST[key]
 
 
-def test_card_reaches_the_colour_that_was_asked_for() -> None:
-    assert json.loads((EMBEDDED / CARD).read_text())["skill"]["colour"] >= LEAST["colour"]
+@pytest.mark.xfail(strict=True, reason="missed: see docs/training_the_scorer.md; remove this mark when it is reached")
+def test_card_reaches_the_places_that_were_asked_for() -> None:
+    assert json.loads((EMBEDDED / CARD).read_text())["skill"]["place"] >= LEAST["place"]
 
 
 def test_reloaded_it_knows_what_its_card_says(model: OneVision, films: list[Lesson]) -> None:
     card = json.loads((EMBEDDED / CARD).read_text())["skill"]
     measured = skill(model, films)
     # 24 films hold 20 (direction) to 300 (place) choices: about three standard errors
-    slack = {"colour": 0.1, "shape": 0.15, "place": 0.12, "direction": 0.35}
+    slack = {"colour": 0.05, "shape": 0.08, "place": 0.08, "direction": 0.3}
     assert {key: measured[key] for key in card if abs(measured[key] - card[key]) > slack[key]} == {}
 
 
@@ -80,8 +80,8 @@ def test_a_caption_of_motion_needs_more_than_a_frame_beyond_a_static_text(
         )
         gaps.append(moving.tpl_key - static.tpl_key)
     assert len(gaps) >= 8
-    # On the average of films: this scorer's knowledge of motion (its card) is too poor for each single one.
-    assert np.mean(gaps) > 2 * np.std(gaps) / np.sqrt(len(gaps))
+    assert np.mean([gap > 0 for gap in gaps]) >= 0.8
+    assert np.mean(gaps) > 4 * np.std(gaps) / np.sqrt(len(gaps))
 
 
 def test_engine_equals_brute_force(scorer: TransformersScorer, films: list[Lesson]) -> None:
