@@ -28,7 +28,7 @@ def plot(
     left.axvline(0.5, color="grey", lw=0.8)
     left.set_yticks(at, names)
     left.set_xlabel("AUC of needs-time, 95 % interval over films")
-    left.legend(loc="lower left", fontsize=8)
+    left.legend(loc="center left", fontsize=8)
     kinds = list(by_kind)
     right.boxplot([by_kind[k] for k in kinds], orientation="horizontal", showfliers=False)
     right.set_yticks(range(1, len(kinds) + 1), [f"{k} ({len(by_kind[k])})" for k in kinds], fontsize=8)
