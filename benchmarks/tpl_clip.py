@@ -1,5 +1,6 @@
 """A clip of random frames and texts, scored by the engine and by naive calls; needs torch, transformers, numpy only."""
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -155,6 +156,7 @@ def peak_mb(run: Callable[[], T]) -> tuple[T, float]:
     status = Path("/proc/self/status")
     if not status.exists():
         return run(), float("nan")
+    gc.collect()  # else garbage that is freed during the run hides what the run holds
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is held now
     before = _kb(status, "VmRSS")
     found = run()
