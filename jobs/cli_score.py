@@ -85,6 +85,10 @@ def _print_scored(console: Console, out: Path, found: Scored) -> int:
         f"{found.rows:,} rows in = {found.scored:,} scored + {found.skipped:,} skipped + {found.failed:,} failed",
         highlight=False,
     )
+    outside = sum(round(line.n * (1 - line.in_domain)) for line in found.table)
+    if outside:
+        what = f"{outside:,} of {found.scored:,} texts are about films that the scorer is not known to know"
+        console.out.print(f"{what}: do not trust their scores", style="yellow", highlight=False, soft_wrap=True)
     console.out.print(f"report: {(out / 'report.html').absolute()}", highlight=False, soft_wrap=True)
     return 0 if found.scored else 4
 
