@@ -26,7 +26,7 @@ def main(
     share: Annotated[float, typer.Option(help="Of the course's steps: less for a second opinion.")] = 1.0,
     done: Annotated[int, typer.Option(help="Cycles that the checkpoint in --out already went through.")] = 0,
 ) -> None:
-    """About 40 CPU minutes: one thread learns, a second process makes films. Each cycle ends in a checkpoint."""
+    """About 50 CPU minutes: one thread learns, a second process makes films. Each cycle ends in a checkpoint."""
     full = Course(seed=seed, hidden=hidden)
     course = replace(
         full,
