@@ -5,7 +5,7 @@ and no frame but a video's first is decoded.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from pipeline.given_samples import unscored_samples
 from pipeline.ledger import Ledger
 from pipeline.pair_run import PairRun, ledger_key, pair_outcomes, work_funnel
 from pipeline.plan import Plan
-from pipeline.score_publish import Ended, manifest_of, rejected_outcomes
+from pipeline.publish import manifest_of
+from pipeline.score_publish import Ended, rejected_outcomes
 from pipeline.seal_tables import Rows, seal
 from schemas.manifest import Manifest, Shard
 from schemas.outcome import Outcome
@@ -67,7 +68,7 @@ def import_data(
         funnel = ended.funnel(given.rows, names, work_funnel(ledger, given.sources))
 
         def manifest(shards: tuple[Shard, ...]) -> Manifest:
-            return manifest_of(shards, facts, funnel, ended)
+            return manifest_of(shards, ended.facts(), replace(facts, funnel=funnel))
 
         sealed = seal(out, TABLES, groups, manifest)
     samples = sealed.rows("data")

@@ -108,7 +108,7 @@ def publish(
             writer.add(video_id, rows[name])
         scorers.add(clips)
     shards = tuple(shard for writer in writers.values() for shard in writer.close())
-    manifest = _manifest(shards, scorers.facts(), facts)
+    manifest = manifest_of(shards, scorers.facts(), facts)
     _replace(out, seal, manifest)
     return manifest
 
@@ -258,7 +258,8 @@ def _once(video_id: str, keys: list[str]) -> None:
         raise ValueError(f"{video_id}: more than once: {', '.join(double)}")
 
 
-def _manifest(shards: tuple[Shard, ...], scorers: tuple[ScorerFacts, ...], facts: RunFacts) -> Manifest:
+def manifest_of(shards: tuple[Shard, ...], scorers: tuple[ScorerFacts, ...], facts: RunFacts) -> Manifest:
+    """The manifest of sealed shards and of the run that made them; the funnel is the one in `facts`."""
     counts = facts.funnel.stages
     return Manifest(
         format=FORMAT,

@@ -12,9 +12,9 @@ from pipeline.funnel import Funnel, StageCount
 from pipeline.ledger import Ledger
 from pipeline.pair_rows import dropped, score_rows, token_rows
 from pipeline.pair_run import ledger_key, pair_outcomes, work_funnel
-from pipeline.publish import RunFacts
+from pipeline.publish import RunFacts, manifest_of
 from pipeline.seal_tables import Rows, seal
-from schemas.manifest import FORMAT, FunnelLine, Manifest, Package, ReasonCount, Run, ScorerFacts, Shard, StageSeconds
+from schemas.manifest import Manifest, ScorerFacts, Shard
 from schemas.outcome import Outcome
 from schemas.pair import PairScore, PairSource, PairTokens, ScoredPairs
 from schemas.row import Record
@@ -35,6 +35,13 @@ class Ended:
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
         self.counts.update((o.stage, o.kind, o.reason) for o in outcomes)
+
+    def facts(self) -> tuple[ScorerFacts, ...]:
+        """Each scorer with the number of spans inside its domain and outside."""
+        return tuple(
+            replace(key, clips_in=self.scorers[key, "in"], clips_out=self.scorers[key, "out"])
+            for key in sorted({key for key, _ in self.scorers}, key=repr)
+        )
 
     def of(self, kind: str) -> int:
         return sum(n for (_, k, _), n in self.counts.items() if k == kind)
@@ -90,7 +97,7 @@ def publish_scores(
             raise CreditError(
                 f"{given.rows} rows in, {scored} scored, {ended.counts.total()} ended by name: rows are lost"
             )
-        return manifest_of(shards, facts, ended.funnel(given.rows, stages, work), ended)
+        return manifest_of(shards, ended.facts(), replace(facts, funnel=ended.funnel(given.rows, stages, work)))
 
     sealed = seal(out, TABLES, groups(), manifest, beside=lambda: {INPUT: given.facts.to_json()})
     return Published(sealed, ended.funnel(given.rows, stages, work), ended.of("skip"), ended.of("failure"))
@@ -121,41 +128,3 @@ def _rows_of(source: PairSource, ledger: Ledger, ended: Ended, measures: Measure
 def _in_order(rows: Sequence[Record], places: Sequence[int]) -> list[Record]:
     """Rows by place, equal ones as they come."""
     return [row for _, row in sorted(zip(places, rows, strict=True), key=lambda pair: pair[0])]
-
-
-def manifest_of(shards: tuple[Shard, ...], facts: RunFacts, funnel: Funnel, ended: Ended) -> Manifest:
-    """The manifest of a run over pairs; its funnel counts texts."""
-    return Manifest(
-        format=FORMAT,
-        engine=facts.engine,
-        plan_fingerprint=facts.plan_fingerprint,
-        plan=facts.plan,
-        packages=tuple(Package(name=name, release=release) for name, release in sorted(facts.packages.items())),
-        videos_root=facts.videos_root,
-        scorers=tuple(
-            replace(key, clips_in=ended.scorers[key, "in"], clips_out=ended.scorers[key, "out"])
-            for key in sorted({key for key, _ in ended.scorers}, key=repr)
-        ),
-        funnel=tuple(
-            FunnelLine(
-                stage=stage,
-                rows_in=c.rows_in,
-                rows_out=c.rows_out,
-                skipped=_reasons(c.skipped),
-                failed=_reasons(c.failed),
-            )
-            for stage, c in funnel.stages.items()
-        ),
-        shards=shards,
-        run=Run(
-            started=facts.started,
-            wall_s=facts.wall_s,
-            runner=facts.runner,
-            workers=facts.workers,
-            stages=tuple(StageSeconds(stage=s, seconds=round(c.seconds, 3)) for s, c in funnel.stages.items()),
-        ),
-    )
-
-
-def _reasons(counts: dict[str, int]) -> tuple[ReasonCount, ...]:
-    return tuple(ReasonCount(reason=str(reason), rows=rows) for reason, rows in sorted(counts.items()))
