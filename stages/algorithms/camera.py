@@ -1,9 +1,9 @@
 """How the camera moved between grey frames: one affine a step, or an honest "cannot tell". Pure numpy and OpenCV.
 
 For who decides about a clip: `measure_camera` gives the verdict of a list of step speeds.
-For who needs stable pixels: `camera_path(frames)` gives, for each frame, the affine that maps its pixels to those of
-frame 0; `cv2.warpAffine(frame, as_matrix(path[t]), (width, height))` then lays it over frame 0.
 For who needs single steps: `global_motion(before, after)` maps pixels of `after` to pixels of `before`.
+For who needs stable pixels: `chain(steps)` gives, for each frame, the affine that maps its pixels to those of frame 0;
+`cv2.warpAffine(frame, as_matrix(path[t]), (width, height))` then lays it over frame 0.
 
 Rules of one step, in this order:
 1. Still: at least STILL_SHARE of the corners that can be followed, spread along the rim of the picture, move less than
@@ -14,7 +14,6 @@ Rules of one step, in this order:
 4. Else unknown. The affine is then the identity, and `is_known` is False.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,10 +55,6 @@ class GlobalMotion:
     coverage: float  # share of grid cells that hold such a corner
     still_share: float  # of the corners that could be followed, those that moved less than STILL_PX
 
-    @property
-    def is_static(self) -> bool:
-        return self.is_known and self.affine == IDENTITY
-
 
 def global_motion(before_HW: np.ndarray, after_HW: np.ndarray) -> GlobalMotion:
     """Camera motion between two uint8 grey frames of equal size."""
@@ -95,19 +90,6 @@ def global_motion(before_HW: np.ndarray, after_HW: np.ndarray) -> GlobalMotion:
     if is_plain and _unchanged(before_HW, after_HW):
         return _result(IDENTITY, still_N, cell_N, inlier_share, still_share)
     return _result(None, inlier_N, cell_N, inlier_share, still_share)
-
-
-def camera_path(frames_grey: Sequence[np.ndarray]) -> list[Affine]:
-    """For each frame the affine that maps its pixels to those of frame 0; exactly the identity while nothing moved.
-
-    An unknown step counts as none: ask `camera_steps` where that matters.
-    """
-    return chain([step.affine for step in camera_steps(frames_grey)])
-
-
-def camera_steps(frames_grey: Sequence[np.ndarray]) -> list[GlobalMotion]:
-    """The motion from each frame to the next: one less than there are frames."""
-    return [global_motion(a, b) for a, b in itertools.pairwise(frames_grey)]
 
 
 def chain(steps: Sequence[Affine]) -> list[Affine]:
