@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from pipeline.train.embedded_scorer import SIDE_PX, Course, new_scorer, train_cycle
+from pipeline.train.embedded_scorer import PARTS, SIDE_PX, Course, new_scorer, train_part
 from pipeline.train.examine import examine
 from pipeline.train.lessons import Lesson, lesson
 from pipeline.train.vocabulary import train_tokenizer
@@ -24,31 +24,24 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of films, weights and order.")] = 0,
     hidden: Annotated[int, typer.Option(help="Width of the language model, a multiple of 8.")] = 128,
     share: Annotated[float, typer.Option(help="Of the course's steps: less for a second opinion.")] = 1.0,
-    done: Annotated[int, typer.Option(help="Cycles that the checkpoint in --out already went through.")] = 0,
+    done: Annotated[int, typer.Option(help="Parts that the checkpoint in --out already went through.")] = 0,
 ) -> None:
-    """About 50 CPU minutes: one thread learns, a second process makes films. Each cycle ends in a checkpoint."""
+    """About 40 CPU minutes: one thread learns, a second process makes films. Each part ends in a checkpoint."""
     full = Course(seed=seed, hidden=hidden)
-    course = replace(
-        full,
-        image_steps=round(share * full.image_steps),
-        film_steps=round(share * full.film_steps),
-        place_steps=round(share * full.place_steps),
-    )
+    course = replace(full, image_steps=round(share * full.image_steps), film_steps=round(share * full.film_steps))
     start = time.process_time()
-    for cycle in course.cycles[done:]:
-        scorer = OneVision.load(str(out)) if cycle else new_scorer(course, train_tokenizer(_corpus(seed)))
+    for part in PARTS[done:]:
+        first = part == PARTS[0]
+        scorer = new_scorer(course, train_tokenizer(_corpus(seed))) if first else OneVision.load(str(out))
         losses: list[float] = []
 
-        def log(step: int, loss: float, losses: list[float] = losses, cycle: int = cycle) -> None:
+        def log(step: int, loss: float, losses: list[float] = losses, part: str = part) -> None:
             losses.append(loss)
             if step % 25 == 24:
                 recent = float(np.mean(losses[-25:]))
-                print(
-                    f"cycle={cycle} step={step + 1} loss={recent:.4f} cpu_s={time.process_time() - start:.0f}",
-                    flush=True,
-                )
+                print(f"{part} step={step + 1} loss={recent:.4f} cpu_s={time.process_time() - start:.0f}", flush=True)
 
-        train_cycle(scorer, course, cycle, log)
+        train_part(scorer, course, part, log)
         scorer.save(out)
     card = examine(OneVision.load(str(out)), films=HELD_OUT_FILMS, folder=out)
     print(json.dumps(card["skill"]))

@@ -16,7 +16,6 @@ from schemas.clip import Trajectory
 from schemas.time import spread
 from stages.algorithms.compose import compose
 from stages.algorithms.describe import Frame, events, trajectory
-from stages.algorithms.questions import BOX_FORMAT
 from stages.algorithms.scene import Scene, coordinates, in_place, name
 from stages.algorithms.world import World, random_world
 from stages.media.film import round_trip
@@ -48,18 +47,12 @@ class Lesson:
 
 
 def picture(rng: np.random.Generator, *, side_px: int) -> Lesson:
-    """A single frame of one to three shapes: what is shown, and where two of them are.
-
-    Asking for one by name teaches what enumerating does not: whose place a place is. Without it places were right for
-    .94 of lone subjects and .50 of pairs, and films did not mend that.
-    """
+    """A single frame of one to three shapes and what is shown."""
     world = random_world(rng, max_shapes=3, still_share=1.0)
     scene = world_scene(world, (0, TICKS_A_SECOND // FPS), 1)
     if len(scene.tracks) < len(world.shapes):  # one that appears later, or hardly shows
         return picture(rng, side_px=side_px)
-    asked = [scene.tracks[i] for i in rng.permutation(len(scene.tracks))[:2]]
-    said = (shown(scene, 1, boxes=False), *(place_at(scene, track, 1) for track in asked))
-    return Lesson(world, scene, _small([world.render(0.0, FILM_SIDE_PX)], side_px), said)
+    return Lesson(world, scene, _small([world.render(0.0, FILM_SIDE_PX)], side_px), (shown(scene, 1, boxes=False),))
 
 
 def lesson(rng: np.random.Generator, *, side_px: int, n_frames: int, film: bool = True) -> Lesson:
@@ -113,10 +106,9 @@ def shown(scene: Scene, frame: int, *, boxes: bool = True) -> Conversation:
 
 
 def place_at(scene: Scene, track: Trajectory, frame: int) -> Conversation:
-    """The composer's question for a place, answered without the box."""
+    """The composer's question for a place without its box, a third of the tokens."""
     place = in_place(scene.seen(track)[frame].location).capitalize()
-    question = f"Where is the {name(track)} at frame{frame}, {scene.time(frame)}? {BOX_FORMAT}"
-    return Conversation("where", question, f"{place}.")
+    return Conversation("place", f"Where is the {name(track)} at frame{frame}, {scene.time(frame)}?", f"{place}.")
 
 
 def _conversations(scene: Scene, rng: np.random.Generator) -> list[Conversation]:

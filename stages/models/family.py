@@ -158,7 +158,13 @@ class Family(ABC):
     def target_logits(self, packed: PackedRows, embeds_BSD: torch.Tensor) -> torch.Tensor:
         """Logits (n_targets, vocabulary), float32, of the positions that predict target tokens: what is trained on."""
         position = packed.position_ABS if len(packed.position_ABS) > 1 else packed.position_ABS[0]
+        # Added to the attention's logits: a mask of booleans becomes numbers in every layer anew (a seventh of a step).
+        device = embeds_BSD.device
+        reduced = torch.is_autocast_enabled(device.type)
+        dtype = torch.get_autocast_dtype(device.type) if reduced else embeds_BSD.dtype
+        hidden_from = torch.zeros(packed.mask_B1SS.shape, dtype=dtype, device=device)
+        hidden_from.masked_fill_(~packed.mask_B1SS, torch.finfo(dtype).min)
         hidden = self.model.model.language_model(
-            inputs_embeds=embeds_BSD, attention_mask=packed.mask_B1SS, position_ids=position, use_cache=False
+            inputs_embeds=embeds_BSD, attention_mask=hidden_from, position_ids=position, use_cache=False
         ).last_hidden_state
         return self.model.lm_head(hidden[packed.target_row, packed.target_position]).float()
