@@ -15,7 +15,8 @@ import numpy as np
 
 from benchmarks.validation_stats import spearman
 from pipeline.held_out import Film, held_out, texts
-from stages.algorithms.budget import Budget, Estimate, estimates
+from schemas.sample import TargetEstimate, TargetScore
+from stages.algorithms.budget import Budget, estimates
 from stages.algorithms.draws import draws
 from stages.algorithms.tpl import Context, contexts
 from stages.models.load import load_scorer
@@ -29,6 +30,7 @@ RESAMPLES = 400
 RESULTS = Path(__file__).parent / "results"
 # At LLaVA-OneVision-7B, in language tokens: a frame through the tower, its tokens, a text.
 FRAME_COST, FRAME_TOKENS, TEXT_TOKENS, TEXTS = 51, 196, 60, 4
+Found = TargetScore | TargetEstimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class Pair:
     """An estimate and the truth of the same text."""
 
     film: int
-    found: Estimate
-    truth: Estimate
+    found: Found
+    truth: Found
 
 
 def pairs(scorer: Scorer, n_frames: int, films: int) -> Iterator[tuple[str, Pair]]:
@@ -59,7 +61,7 @@ def pairs(scorer: Scorer, n_frames: int, films: int) -> Iterator[tuple[str, Pair
         targets = [t.target(f) for f in (film, other) for t in texts(f, draws(0, f.film_id))]
         clip = _recorded(scorer, film, targets)
 
-        def run(budget: str, key: str, clip: Recorded = clip, targets: list[Target] = targets) -> list[Estimate]:
+        def run(budget: str, key: str, clip: Recorded = clip, targets: list[Target] = targets) -> list[Found]:
             return estimates(
                 clip, targets, Budget.parse(budget), n_frames=n_frames, key=key, thresholds=scorer.thresholds
             )
@@ -102,7 +104,7 @@ def row(budget: str, found: Sequence[Pair], n_frames: int) -> dict[str, object]:
         "inside_interval": _inside(with_mean),
         "key_bias": _interval(with_key, lambda p: _error(p.found.tpl_key_most, p.truth.tpl_key_most)),
         "key_rank": _rank(with_key, lambda e: e.tpl_key_most),
-        "best_frame_right": float(np.mean([p.found.best_frame == p.truth.best_frame for p in with_key])),
+        "best_frame_right": float(np.mean([p.found.best_read == p.truth.best_read for p in with_key])),
         "decided": len(decided) / len(found),
         "decided_right": float(np.mean([p.found.verdict == p.truth.verdict for p in decided])) if decided else None,
     }
@@ -144,7 +146,7 @@ def _root(found: Sequence[Pair], error: Callable[[Pair], float]) -> float | None
     return float(np.sqrt(np.mean([error(p) ** 2 for p in found]))) if found else None
 
 
-def _rank(found: Sequence[Pair], value: Callable[[Estimate], float | None]) -> float | None:
+def _rank(found: Sequence[Pair], value: Callable[[Found], float | None]) -> float | None:
     """Spearman's correlation of the estimates with the truth."""
     if not found:
         return None

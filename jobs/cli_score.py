@@ -15,6 +15,7 @@ from pipeline.formats.read import FORMATS, read_pairs
 from pipeline.report import funnel_table
 from pipeline.score_table import rich_table
 from pipeline.select_records import GROUPS, RANKS
+from stages.algorithms.budget import FULL
 from stages.score_pairs import ENGINES
 
 IMPORTS = ("llava", "videochat2", "image")
@@ -45,8 +46,15 @@ def score_command(
     format: Format = "auto",
     videos: Videos = None,
     frames: Annotated[int | None, typer.Option(help="T; default: as many as the scorer was calibrated for.")] = None,
-    shuffles: Annotated[int, typer.Option(help="Random orders; with any, the reversed one too.")] = 4,
-    certificate: Annotated[bool, typer.Option(help="Find the fewest frames that tell nearly all.")] = True,
+    budget: Annotated[
+        str, typer.Option(help="Single frames read: full, k=4 (random), coarse (near the best), early (until certain).")
+    ] = FULL,
+    shuffles: Annotated[
+        int | None, typer.Option(help="Random orders; with any, the reversed one too; default: 4, in full.")
+    ] = None,
+    certificate: Annotated[
+        bool | None, typer.Option(help="Find the fewest frames that tell nearly all; default: in full.")
+    ] = None,
     prompt: Annotated[str, typer.Option(help="frames: says which frames are shown; paper: does not.")] = "frames",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda.")] = "cpu",
@@ -62,15 +70,19 @@ def score_command(
             return refused(console, f"--runner {runner}: {' or '.join(RUNNERS)}")
         if engine not in ENGINES:
             return refused(console, f"--engine {engine}: {' or '.join(ENGINES)}")
-        if (frames is not None and frames < 2) or shuffles < 0 or workers < 1:
+        if (frames is not None and frames < 2) or (shuffles or 0) < 0 or workers < 1:
             return refused(console, "--frames is at least 2, --shuffles at least 0, --workers at least 1")
         if format == "image":
             return refused(console, "--format image: images have no TPL; `utr import --format image` takes them in")
-        given = read_pairs(data, format=format, videos=videos)
         options = Options(
-            scorer=scorer, engine=engine, frames=frames, shuffles=shuffles, certificate=certificate, prompt=prompt,
-            dtype=dtype, device=device,
+            scorer=scorer, engine=engine, frames=frames, budget=budget, shuffles=shuffles, certificate=certificate,
+            prompt=prompt, dtype=dtype, device=device,
         )  # fmt: skip
+        try:
+            _ = options.stage
+        except ValueError as error:
+            return refused(console, str(error))
+        given = read_pairs(data, format=format, videos=videos)
         found = score(given, out, options, runner=runner, workers=workers, resume=resume, console=console)
         return _print_scored(console, out, found)
 
@@ -85,7 +97,7 @@ def _print_scored(console: Console, out: Path, found: Scored) -> int:
         f"{found.rows:,} rows in = {found.scored:,} scored + {found.skipped:,} skipped + {found.failed:,} failed",
         highlight=False,
     )
-    outside = sum(round(line.n * (1 - line.in_domain)) for line in found.table)
+    outside = sum(round(line.n * (1 - line.in_domain)) for line in found.table[-1:])  # the last line is of all
     if outside:
         what = f"{outside:,} of {found.scored:,} texts are about films that the scorer is not known to know"
         console.out.print(f"{what}: do not trust their scores", style="yellow", highlight=False, soft_wrap=True)
@@ -169,6 +181,8 @@ def _selection(found: Selected, to: Path) -> list[str]:
     lines = [f"{n:,} records left out: {why}" for why, n in sorted(pool.left_out.items())]
     if pool.uncalibrated:
         lines.append(f"{pool.uncalibrated:,} records have no verdict: the scorer is not calibrated for them")
+    if pool.unread:
+        lines.append(f"{pool.unread:,} records have no verdict: the frames that were read do not decide it")
     if pool.outside:
         lines.append(
             f"{pool.outside:,} records are about films that the scorer is not known to know: their rank says little"

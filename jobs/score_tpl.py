@@ -24,6 +24,7 @@ from pipeline.score_publish import publish_scores
 from pipeline.score_report import write_score_report
 from pipeline.score_table import SubsetLine
 from schemas.pair import PairScore, PairSource, ScoredPairs
+from stages.algorithms.budget import FULL, Budget
 from stages.decode_pairs import DecodePairs, planned_frames
 from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
 from stages.models.checkpoint import find
@@ -33,6 +34,7 @@ from stages.score_pairs import ScorePairs, ScorePairsOnGpu
 
 PACKAGES = ("utr-engine", "torch", "transformers", "ray", "av", "opencv-python", "numpy", "pyarrow")
 UNCALIBRATED_FRAMES = 8
+SHUFFLES = 4  # in full
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +44,10 @@ class Options:
     scorer: str = "embedded"
     engine: str = "transformers"  # or "vllm"
     frames: int | None = None  # T; None: as many as the scorer was calibrated for
-    shuffles: int = 4
-    segments: bool = True
-    certificate: bool = True
+    budget: str = FULL  # which single frames are read: stages/algorithms/budget.py
+    shuffles: int | None = None  # None, as the next two: in full, and within another budget none, since it reads none
+    segments: bool | None = None
+    certificate: bool | None = None
     prompt: str = "frames"
     dtype: str = "float32"
     device: str = "cpu"
@@ -62,14 +65,16 @@ class Options:
 
     @property
     def stage(self) -> ScorePairs:
-        """The stage that scores."""
+        """The stage that scores; raises ValueError where the options contradict each other."""
         kind = ScorePairs if self.device == "cpu" else ScorePairsOnGpu
+        full = Budget.parse(self.budget).kind == FULL
         return kind(
             scorer=self.scorer,
             engine=self.engine,
-            shuffles=self.shuffles,
-            segments=self.segments,
-            certificate=self.certificate,
+            budget=self.budget,
+            shuffles=(SHUFFLES if full else 0) if self.shuffles is None else self.shuffles,
+            segments=full if self.segments is None else self.segments,
+            certificate=full if self.certificate is None else self.certificate,
             prompt=self.prompt,
             dtype=self.dtype,
             device=self.device,

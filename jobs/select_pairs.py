@@ -175,7 +175,7 @@ def _account(out: Path, rule: Rule, pool: Pool, choice: Choice) -> dict[str, obj
         "pool": len(pool.candidates),
         "left_out": pool.left_out,
         "outside_scorer_domain": pool.outside,
-        "without_verdict": pool.uncalibrated,
+        "without_verdict": pool.unread + pool.uncalibrated,
         "asked": choice.asked,
         "selected": len(choice.top),
         "could_not_be_matched": choice.short,

@@ -52,13 +52,19 @@ def scores_of(rows: Sequence[PairScore]) -> Scores:
     """The columns of a sample from the scores of its turns."""
     verdicts = {row.verdict for row in rows}
     return Scores(
-        tpl=sum(row.tpl for row in rows),
-        tpl_key=sum(row.tpl_key for row in rows),
+        tpl=_sum([row.tpl for row in rows]),
+        tpl_key=_sum([row.tpl_key for row in rows]),
         hackability=rows[0].hackability if len(rows) == 1 else None,
         verdict=verdicts.pop() if len(verdicts) == 1 else None,
         scorer=f"{rows[0].scorer}@{rows[0].revision}",
         scorer_domain=_domain({row.scorer_domain for row in rows}),
     )
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    """Null where one is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _domain(found: set[str]) -> str:

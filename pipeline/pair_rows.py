@@ -3,7 +3,7 @@
 from schemas.outcome import Outcome
 from schemas.pair import PairClip, PairScore, PairTokens, ScoredPairs, Text
 from schemas.row import Record
-from schemas.sample import TargetScore
+from schemas.sample import TargetEstimate, TargetScore
 from stages.algorithms.tpl import HELD, contexts, held
 from stages.measure import Measures
 
@@ -12,16 +12,19 @@ def _shared(source: type[Record]) -> list[str]:
     return [name for name in source.schema().names if name in PairScore.schema().names]
 
 
-OF_CLIP, OF_TEXT, OF_SCORE = _shared(PairClip), _shared(Text), _shared(TargetScore)
+PER_TOKEN = [name for name in PairScore.schema().names if name.endswith("_per_token")]
+OF_CLIP, OF_TEXT = _shared(PairClip), _shared(Text)
+OF_SCORE = list(dict.fromkeys([*_shared(TargetScore), *_shared(TargetEstimate), "n_read"]))
+OF_SCORE = [name for name in OF_SCORE if name not in PER_TOKEN]
 OF_CLIP = [name for name in OF_CLIP if name not in OF_SCORE]
 OF_TEXT = [name for name in OF_TEXT if name not in (*OF_CLIP, *OF_SCORE)]
 OF_SCORER = ["dtype", "engine", "prompt_hash", "scorer_domain", "skill", "thresholds"]
 
 
 def score_rows(clip: ScoredPairs) -> list[PairScore]:
-    """One row for each text that has a score, in the order of the texts."""
-    texts = {text.pair_id: text for text in clip.texts}
-    return [_row(clip, texts[score.target_id], score) for score in clip.scores]
+    """One row for each text that has a score or an estimate, in the order of the texts."""
+    found = {score.target_id: score for score in (*clip.scores, *clip.estimates)}
+    return [_row(clip, text, found[text.pair_id]) for text in clip.texts if text.pair_id in found]
 
 
 def dropped(clip: ScoredPairs) -> list[Outcome]:
@@ -32,25 +35,21 @@ def dropped(clip: ScoredPairs) -> list[Outcome]:
     ]
 
 
-def _row(clip: ScoredPairs, text: Text, score: TargetScore) -> PairScore:
+def _row(clip: ScoredPairs, text: Text, score: TargetScore | TargetEstimate) -> PairScore:
     n = len(score.token_id)
     name, _, revision = clip.scorer.scorer.rpartition("@")
-
-    def per_token(value: float | None) -> float | None:
-        return None if value is None else value / n
-
+    # An estimate has no field for what it does not measure.
+    known = {name: getattr(score, name, None) for name in OF_SCORE}
+    sums = {name: known[name.removesuffix("_per_token")] for name in PER_TOKEN}
     return PairScore(
         **{name: getattr(clip, name) for name in OF_CLIP},
         **{name: getattr(text, name) for name in OF_TEXT},
-        **{name: getattr(score, name) for name in OF_SCORE},
+        **known,
+        **{name: None if value is None else value / n for name, value in sums.items()},
         **{name: getattr(clip.scorer, name) for name in OF_SCORER},
         n_history=len(text.history),
         n_tokens=n,
-        nll_video_per_token=score.nll_video / n,
-        nll_text_per_token=score.nll_text / n,
-        static_gain_per_token=score.static_gain / n,
-        order_gain_per_token=per_token(score.order_gain),
-        reverse_gain_per_token=per_token(score.reverse_gain),
+        budget=clip.budget,
         scorer=name,
         revision=revision,
         floor=clip.floor,
@@ -73,11 +72,12 @@ def token_rows(clip: ScoredPairs, measures: Measures) -> list[PairTokens]:
             token_id=score.token_id,
             token_logprob=c.token_logprob,
         )
-        for score in clip.scores
+        for score in (*clip.scores, *clip.estimates)
         for c in score.contexts
     ]
 
 
-def _certified(n_frames: int, score: TargetScore, frame: int | None) -> tuple[int, ...]:
+def _certified(n_frames: int, score: TargetScore | TargetEstimate, frame: int | None) -> tuple[int, ...]:
     """What a certificate was read with: the film that holds its frames, or one frame alone, which is named then."""
-    return held(n_frames, score.certificate or ()) if frame is None else (frame,)
+    kept = score.certificate if isinstance(score, TargetScore) else None
+    return held(n_frames, kept or ()) if frame is None else (frame,)

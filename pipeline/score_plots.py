@@ -19,10 +19,12 @@ WHISKERS = (5, 95)  # percentiles
 
 
 def tpl_boxes(rows: Sequence[Measured]) -> Figure:
-    """A box a sub-dataset, highest mean on top; whiskers reach from the 5th to the 95th percentile."""
+    """A box a sub-dataset, highest mean on top; whiskers reach from the 5th to the 95th percentile.
+
+    Every row must have a TPL."""
     groups: defaultdict[str, list[float]] = defaultdict(list)
     for row in rows:
-        groups[row.subset].append(row.tpl_per_token)
+        groups[row.subset].append(_tpl(row))
     largest = sorted(groups, key=lambda name: (-len(groups[name]), name))[:MAX_BOXES]
     shown = sorted(largest, key=lambda name: (np.mean(groups[name]), name))
     with matplotlib.rc_context(STYLE):
@@ -43,7 +45,7 @@ def tpl_boxes(rows: Sequence[Measured]) -> Figure:
 
 
 def tpl_against_length(rows: Sequence[Measured]) -> Figure:
-    """A dot a text, coloured by sub-dataset; a uniform draw where there are many."""
+    """A dot a text, coloured by sub-dataset; a uniform draw where there are many. Every row must have a TPL."""
     chosen = list(rows)
     if len(chosen) > MAX_DOTS:
         picks = draws(0, "tpl-against-length").permutation(len(chosen))[:MAX_DOTS]
@@ -56,7 +58,7 @@ def tpl_against_length(rows: Sequence[Measured]) -> Figure:
             mine = [row for row in chosen if row.subset == name]
             colour = matplotlib.colormaps["tab20"](k % 20)
             axes.scatter(
-                [row.n_tokens for row in mine], [row.tpl_per_token for row in mine], s=14, color=[colour], alpha=0.7,
+                [row.n_tokens for row in mine], [_tpl(row) for row in mine], s=14, color=[colour], alpha=0.7,
                 linewidths=0, label=name,
             )  # fmt: skip
         axes.axhline(0, color=INK, linewidth=0.8, linestyle=":")
@@ -69,3 +71,9 @@ def tpl_against_length(rows: Sequence[Measured]) -> Figure:
         if 1 < len(names) <= MAX_BOXES:
             figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     return figure
+
+
+def _tpl(row: Measured) -> float:
+    if row.tpl_per_token is None:
+        raise ValueError("a text without a TPL has no place in a figure of it")
+    return row.tpl_per_token

@@ -12,7 +12,18 @@ from pipeline.plots import to_png, to_svg
 from pipeline.report import REPORT, environment
 from pipeline.score_plots import tpl_against_length, tpl_boxes
 from pipeline.score_strip import score_strip
-from pipeline.score_table import Measured, SubsetLine, read_table, table, to_csv, verdicts_of, with_se
+from pipeline.score_table import (
+    MEANS,
+    Measured,
+    SubsetLine,
+    mean_text,
+    means_of,
+    read_table,
+    table,
+    to_csv,
+    verdicts_of,
+    with_se,
+)
 from pipeline.shards import writing
 from pipeline.strip import Strip
 from schemas.manifest import Manifest
@@ -42,13 +53,20 @@ def write_score_report(
     """Writes card, table, figures and page from the sealed shards; returns the table."""
     rows = measured(out)
     lines = table(rows, verdicts_of(rows)) if rows else ()
-    about = {"manifest": manifest, "given": given, "lines": lines, "with_se": with_se, "n_rows": _rows_in(manifest)}
+    drawn = bool(rows) and all(row.tpl_per_token is not None for row in rows)  # the others are not like those
+    about = {
+        "manifest": manifest, "given": given, "lines": lines, "with_se": with_se, "n_rows": _rows_in(manifest),
+        "heads": [(name, MEANS[name][0]) for name in means_of(lines)], "mean_text": mean_text, "drawn": drawn,
+        "n_part": sum(row.n_read < row.n_frames for row in rows),
+    }  # fmt: skip
     with writing(out):
         (out / "plots").mkdir(exist_ok=True)
         (out / TABLE).write_text(to_csv(lines), encoding="utf-8")
         for name, figure in PLOTS.items():
-            if rows:
+            if drawn:
                 (out / "plots" / name).write_bytes(to_png(figure(rows)))
+            else:
+                (out / "plots" / name).unlink(missing_ok=True)
         (out / CARD).write_text(
             environment().get_template("score_card.md.j2").render(**about, columns=_columns()), encoding="utf-8"
         )
@@ -70,7 +88,7 @@ def examples(out: Path, load_frames: LoadFrames) -> tuple[list[Example], list[st
     found = PairScore.from_arrow(pq.read_table(files, filters=[("pair_id", "in", chosen)])) if chosen else []
     shown: list[Example] = []
     unreadable: list[str] = []
-    for row in sorted(found, key=lambda row: -row.tpl_per_token):
+    for row in sorted(found, key=lambda row: (row.tpl_per_token is None, -(row.tpl_per_token or 0.0))):
         try:
             shown.append(Example(row, score_strip(row, set(row.certificate or ()), load_frames(row))))
         except ReadError as error:  # scores are sealed and right; a film that has gone since is news, no failure
@@ -105,8 +123,8 @@ def _page(out: Path, rows: Sequence[Measured], load_frames: LoadFrames, about: d
             **about,
             shown=shown,
             unreadable=unreadable,
-            boxes=to_svg(tpl_boxes(rows)) if rows else None,
-            lengths=to_svg(tpl_against_length(rows)) if rows else None,
+            boxes=to_svg(tpl_boxes(rows)) if about["drawn"] else None,
+            lengths=to_svg(tpl_against_length(rows)) if about["drawn"] else None,
             ended=sorted(ended, key=lambda o: (o.kind != "failure",))[:LISTED],
             n_ended=len(ended),
             outside=sum(row.scorer_domain == "out" for row in rows),

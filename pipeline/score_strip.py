@@ -27,13 +27,14 @@ from stages.media.jpeg import jpeg
 
 
 def score_strip(row: PairScore, needed: set[int], frames_THWC: np.ndarray) -> Strip:
-    """The geometry; `needed` frames (0-based) are named in bold."""
+    """The geometry; `needed` frames (0-based) are named in bold. A frame that was not read alone has no dot."""
     if len(frames_THWC) != len(row.curve):
         raise ValueError(f"{row.pair_id}: a curve of {len(row.curve)} frames, got {len(frames_THWC)} frames")
     height_px, width_px = frames_THWC.shape[1:3]
     height = min(MAX_HEIGHT, (CELL - GAP) * height_px / width_px)
     width = height * width_px / height_px
-    low, high = min(0.0, *row.curve, 0.0), max(0.0, *row.curve, 0.0)
+    known = {k: value for k, value in enumerate(row.curve) if value is not None}
+    low, high = min(0.0, *known.values(), 0.0), max(0.0, *known.values(), 0.0)
     top = HEAD + height + 20
 
     def y(nats: float) -> float:
@@ -55,13 +56,13 @@ def score_strip(row: PairScore, needed: set[int], frames_THWC: np.ndarray) -> St
             )
             for k in here
         )
-        dots = tuple(Dot(left[k] + CELL / 2, y(row.curve[k]), f"{row.curve[k]:.2f}") for k in here)
+        dots = tuple(Dot(left[k] + CELL / 2, y(known[k]), f"{known[k]:.2f}") for k in here if k in known)
         lines.append(Line(pictures=pictures, dots=dots))
     return Strip(
         width=MARGIN + CELL * min(FRAMES_A_ROW, len(row.curve)),
         image_height=height,
-        row_height=top + CURVE + (UNDER if low < 0 else 6),
-        zero_y=y(0.0),
+        row_height=top + CURVE + (UNDER if low < 0 else 6) if known else HEAD + height + 8,
+        zero_y=y(0.0) if known else None,
         lines=tuple(lines),
         subjects=(),
     )

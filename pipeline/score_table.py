@@ -13,7 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 ALL = "(all)"
-NO_VERDICT = "not calibrated"
+NO_VERDICT, UNDECIDED = "not calibrated", "not decided"
+MEANS = {  # of a line: head and digits
+    "tpl_per_token": ("TPL, nats a token", 4),
+    "tpl_random_per_token": ("paper's estimator", 4),
+    "tpl_key": ("TPL key, nats", 3),
+    "tpl_key_most": ("TPL key at most, nats", 3),
+    "n_read": ("frames read", 1),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,27 +30,40 @@ class Measured:
     subset: str
     video_id: str
     n_tokens: int
-    tpl_per_token: float
-    tpl_random_per_token: float
-    tpl_key: float
+    n_frames: int
+    n_read: int
+    tpl_per_token: float | None
+    tpl_random_per_token: float | None
+    tpl_key: float | None
+    tpl_key_most: float | None
     verdict: str | None
     scorer_domain: str
+
+    @property
+    def says(self) -> str:
+        """The verdict, or why there is none."""
+        return self.verdict or (NO_VERDICT if self.n_read == self.n_frames else UNDECIDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubsetLine:
-    """One line; `_se` are standard errors, counted over videos and not over texts."""
+    """One line; `_se` are standard errors, counted over videos and not over texts; they hold what draws of frames add.
+
+    A mean is null unless every text has the value: those that a budget left out are not like the others."""
 
     subset: str
     n: int
     videos: int
     tokens: float  # of an answer, mean
-    tpl_per_token: float  # nats a token, the expectation of the paper's estimator
-    tpl_per_token_se: float | None  # null where there is one video only
-    tpl_random_per_token: float  # nats a token, the paper's estimator
+    n_read: float  # frames read alone, of a text, mean
+    tpl_per_token: float | None  # nats a token, the expectation of the paper's estimator
+    tpl_per_token_se: float | None  # null also where there is one video only
+    tpl_random_per_token: float | None  # nats a token, the paper's estimator
     tpl_random_per_token_se: float | None
-    tpl_key: float  # nats
+    tpl_key: float | None  # nats
     tpl_key_se: float | None
+    tpl_key_most: float | None  # nats
+    tpl_key_most_se: float | None
     in_domain: float  # share of the texts
     verdicts: tuple[tuple[str, float, float | None], ...]  # verdict, share, its standard error
 
@@ -55,12 +75,13 @@ def read_table(out: Path, name: str, columns: list[str] | None = None) -> pl.Dat
 
 
 def table(rows: Iterable[Measured], verdicts: Sequence[str]) -> tuple[SubsetLine, ...]:
-    """A line a subset, highest TPL first, and one of all, last."""
+    """A line a subset, highest TPL first, then those without, and one of all, last."""
     groups: defaultdict[str, list[Measured]] = defaultdict(list)
     for row in rows:
         groups[row.subset].append(row)
     lines = sorted(
-        (_line(name, own, verdicts) for name, own in groups.items()), key=lambda x: (-x.tpl_per_token, x.subset)
+        (_line(name, own, verdicts) for name, own in groups.items()),
+        key=lambda x: (x.tpl_per_token is None, -(x.tpl_per_token or 0.0), x.subset),
     )
     every = [row for own in groups.values() for row in own]
     return (*lines, _line(ALL, every, verdicts)) if len(lines) > 1 else tuple(lines)
@@ -68,7 +89,7 @@ def table(rows: Iterable[Measured], verdicts: Sequence[str]) -> tuple[SubsetLine
 
 def verdicts_of(rows: Iterable[Measured]) -> list[str]:
     """The verdicts that occur, the most frequent first."""
-    counts = Counter(row.verdict or NO_VERDICT for row in rows)
+    counts = Counter(row.says for row in rows)
     return [verdict for verdict, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
@@ -99,11 +120,23 @@ def to_csv(lines: Sequence[SubsetLine]) -> str:
     return file.getvalue()
 
 
+def means_of(lines: Sequence[SubsetLine]) -> list[str]:
+    """The means that are shown: those that a line has, and what a budget read only where there was one."""
+    shown = [name for name in MEANS if any(getattr(line, name) is not None for line in lines)]
+    exact = all(line.tpl_key is not None for line in lines)
+    return [name for name in shown if not (exact and name in ("tpl_key_most", "n_read"))]
+
+
+def mean_text(line: SubsetLine, name: str) -> str:
+    """One mean of a line as it is shown: "0.0310 ± 0.0012"."""
+    return with_se(getattr(line, name), getattr(line, f"{name}_se", None), MEANS[name][1])
+
+
 def rich_table(lines: Sequence[SubsetLine]) -> Table:
     """The table for a console."""
     found = Table(title="TPL by sub-dataset", title_justify="left", header_style="bold")
-    names = [name for line in lines[:1] for name, _, _ in line.verdicts]
-    heads = ("subset", "texts", "videos", "TPL, nats a token", "paper's estimator", "TPL key, nats", *names)
+    names, means = [name for line in lines[:1] for name, _, _ in line.verdicts], means_of(lines)
+    heads = ("subset", "texts", "videos", *(MEANS[name][0] for name in means), *names)
     for k, head in enumerate(heads):
         found.add_column(head, justify="left" if k == 0 else "right", overflow="fold")
     for line in lines:
@@ -111,16 +144,16 @@ def rich_table(lines: Sequence[SubsetLine]) -> Table:
             Text(line.subset),
             f"{line.n:,}",
             f"{line.videos:,}",
-            with_se(line.tpl_per_token, line.tpl_per_token_se, 4),
-            with_se(line.tpl_random_per_token, line.tpl_random_per_token_se, 4),
-            with_se(line.tpl_key, line.tpl_key_se, 3),
+            *(mean_text(line, name) for name in means),
             *(f"{share:.0%}" for _, share, _ in line.verdicts),
         )
     return found
 
 
-def with_se(value: float, se: float | None, digits: int) -> str:
-    """ "0.0310 ± 0.0012"; no error where there is none."""
+def with_se(value: float | None, se: float | None, digits: int) -> str:
+    """ "0.0310 ± 0.0012"; no error where there is none, a dash where there is no value."""
+    if value is None:
+        return "-"
     return f"{value:.{digits}f}" + ("" if se is None else f" ± {se:.{digits}f}")
 
 
@@ -130,22 +163,30 @@ def _line(subset: str, rows: Sequence[Measured], verdicts: Sequence[str]) -> Sub
     def mean(values: Sequence[float]) -> tuple[float, float | None]:
         return float(np.mean(values)), clustered_se(values, videos)
 
-    tpl, tpl_se = mean([row.tpl_per_token for row in rows])
-    random, random_se = mean([row.tpl_random_per_token for row in rows])
-    key, key_se = mean([row.tpl_key for row in rows])
+    def known(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+        found = [value for value in values if value is not None]
+        return mean(found) if len(found) == len(values) else (None, None)
+
+    tpl, tpl_se = known([row.tpl_per_token for row in rows])
+    random, random_se = known([row.tpl_random_per_token for row in rows])
+    key, key_se = known([row.tpl_key for row in rows])
+    most, most_se = known([row.tpl_key_most for row in rows])
     return SubsetLine(
         subset=subset,
         n=len(rows),
         videos=len(set(videos)),
         tokens=float(np.mean([row.n_tokens for row in rows])),
+        n_read=float(np.mean([row.n_read for row in rows])),
         tpl_per_token=tpl,
         tpl_per_token_se=tpl_se,
         tpl_random_per_token=random,
         tpl_random_per_token_se=random_se,
         tpl_key=key,
         tpl_key_se=key_se,
+        tpl_key_most=most,
+        tpl_key_most_se=most_se,
         in_domain=float(np.mean([row.scorer_domain == "in" for row in rows])),
-        verdicts=tuple((v, *mean([(row.verdict or NO_VERDICT) == v for row in rows])) for v in verdicts),
+        verdicts=tuple((v, *mean([row.says == v for row in rows])) for v in verdicts),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Self
 import pyarrow as pa
 
 from schemas.row import Float32, Record, Row
-from schemas.sample import Drop, ScorerCard, TargetScore
+from schemas.sample import Drop, ScorerCard, TargetEstimate, TargetScore
 from schemas.video import QA
 
 
@@ -83,9 +83,11 @@ class PairClip(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredPairs(PairClip):
-    """A span with its texts scored: a score or a drop for each text."""
+    """A span with its texts scored: a score, an estimate or a drop for each text."""
 
-    scores: tuple[TargetScore, ...]
+    budget: str  # see stages/algorithms/budget.py
+    scores: tuple[TargetScore, ...]  # of texts that every frame was read for
+    estimates: tuple[TargetEstimate, ...]  # of those that some were
     drops: tuple[Drop, ...]
     scorer: ScorerCard
     floor: float  # nats a token
@@ -120,7 +122,8 @@ class InputFacts(Record):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairScore(Record):
     """One row of scores/*.parquet of the score job. Quantities are those of TargetScore: sums over the answer's tokens
-    in nats, `_per_token` the same divided by n_tokens; what was not measured is null."""
+    in nats, `_per_token` the same divided by n_tokens; what was not measured is null: where n_read < n_frames, all that
+    the frames left out might change."""
 
     pair_id: str
     sample_id: str
@@ -145,19 +148,24 @@ class PairScore(Record):
     nll_video_per_token: float
     nll_text: float
     nll_text_per_token: float
-    curve: tuple[float, ...]  # per-frame TPL
-    best_frame: int  # 0-based index in the plan
-    tpl: float
-    tpl_per_token: float  # the expectation of the paper's estimator
-    tpl_key: float
-    tpl_key_per_token: float
-    tpl_random: float
-    tpl_random_per_token: float  # the paper's estimator: one frame, drawn by pair_id
+    budget: str  # "full", or which estimate: "k=4", "coarse", "early"
+    n_read: int  # planned frames that were read alone; n_frames where the budget is full
+    curve: tuple[float | None, ...]  # per-frame TPL; null where a frame was not read
+    best_frame: int | None  # 0-based index in the plan
+    best_read: int | None  # the same of the frames that were read
+    tpl: float | None
+    tpl_per_token: float | None  # the expectation of the paper's estimator
+    tpl_se: float | None  # standard error of tpl over draws of frames: 0 where all were read, null for a single one
+    tpl_key: float | None
+    tpl_key_per_token: float | None
+    tpl_key_most: float | None  # the least of the curve where it was read: tpl_key is at most that
+    tpl_random: float | None
+    tpl_random_per_token: float | None  # the paper's estimator: one frame, drawn by pair_id
     text_gain: float
     text_gain_per_token: float
-    static_gain: float
-    static_gain_per_token: float
-    top3: float
+    static_gain: float | None
+    static_gain_per_token: float | None
+    top3: float | None
     order_gain: float | None
     order_gain_per_token: float | None
     order_gain_sd: float | None
@@ -168,8 +176,8 @@ class PairScore(Record):
     certificate: tuple[int, ...] | None
     certificate_share: float | None
     hackability: float | None
-    flags: tuple[str, ...]
-    verdict: str | None  # null where the scorer is not calibrated for this
+    flags: tuple[str, ...] | None
+    verdict: str | None  # null where the scorer is not calibrated for this, or the frames read do not decide it
     scorer: str
     revision: str
     dtype: str

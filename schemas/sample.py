@@ -56,6 +56,48 @@ class TargetScore(Record):
     flags: tuple[str, ...]  # "ungrounded" | "frame_misleads" | "frame_beats_video"
     verdict: str | None  # see stages/algorithms/thresholds.py; null where the scorer is not calibrated
 
+    # What an estimate says of itself, where all is known: every frame was read.
+
+    @property
+    def n_read(self) -> int:
+        return len(self.curve)
+
+    @property
+    def tpl_se(self) -> float:
+        return 0.0
+
+    @property
+    def tpl_key_most(self) -> float:
+        return self.tpl_key
+
+    @property
+    def best_read(self) -> int:
+        return self.best_frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetEstimate(Record):
+    """What some planned frames, not all, say of one target, in the quantities of TargetScore; what only all frames
+    tell is no field of it. Made by stages/algorithms/budget.py."""
+
+    target_id: str
+    token_id: tuple[int, ...]
+    contexts: tuple[ContextScore, ...]  # all that was read
+    nll_video: float
+    nll_text: float
+    text_gain: float
+    curve: tuple[float | None, ...]  # by planned frame; null where it was not read
+    tpl: float | None  # the mean of a random sample of frames; null where those read are none
+    tpl_se: float | None  # its standard error; null for a single frame
+    tpl_key_most: float | None  # the least of those read: tpl_key is at most that; null where none was read
+    best_read: int | None  # its frame
+    verdict: str | None  # null also where the frames read do not decide it
+
+    @property
+    def n_read(self) -> int:
+        """Frames that were read alone."""
+        return sum(value is not None for value in self.curve)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScorerCard(Record):

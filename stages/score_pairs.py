@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from schemas.outcome import Reason
 from schemas.pair import PairClip, ScoredPairs, Text
-from schemas.sample import Drop, TargetScore
+from schemas.sample import Drop, TargetEstimate, TargetScore
 from schemas.time import seconds
+from stages.algorithms.budget import FULL, Budget, estimates
 from stages.base import Resources, Stage
 from stages.decode_pairs import planned_frames
 from stages.measure import Measures, measure
@@ -41,10 +43,14 @@ class PairEyes:
 @dataclass(frozen=True, kw_only=True)
 class ScorePairs(Stage[PairClip, ScoredPairs, PairEyes]):
     """Adds a TargetScore a text (DESIGN section 4), all from one watch of the span; a text that cannot be scored gets
-    a Drop and spoils no other. Thresholds hold for one number of frames: with another one there is no verdict."""
+    a Drop and spoils no other. Thresholds hold for one number of frames: with another one there is no verdict.
+
+    Within a budget single frames are all that is read beyond all of them and none; a text of which some were not read
+    gets a TargetEstimate."""
 
     scorer: str = "embedded"
     engine: str = "transformers"  # or "vllm"
+    budget: str = FULL  # see stages/algorithms/budget.py
     shuffles: int = 4
     segments: bool = True
     certificate: bool = True
@@ -63,6 +69,11 @@ class ScorePairs(Stage[PairClip, ScoredPairs, PairEyes]):
         if self.engine not in ENGINES:
             raise ValueError(f"engine {self.engine!r}: {' or '.join(ENGINES)}")
         _ = self.measures  # raises where shuffles is no count
+        if Budget.parse(self.budget).kind != FULL and self.measures != Measures():
+            raise ValueError(
+                f"budget {self.budget} reads no orders, segments or certificates: leave out shuffles, segments and "
+                f"certificate, or the budget"
+            )
 
     @property
     def measures(self) -> Measures:
@@ -104,7 +115,9 @@ class ScorePairs(Stage[PairClip, ScoredPairs, PairEyes]):
         found = self._measured(eyes.scorer, watched, clip, clip.texts)
         return clip.extend(
             ScoredPairs,
+            budget=self.budget,
             scores=tuple(score for score in found if isinstance(score, TargetScore)),
+            estimates=tuple(estimate for estimate in found if isinstance(estimate, TargetEstimate)),
             drops=tuple(drop for drop in found if isinstance(drop, Drop)),
             scorer=eyes.scorer.card(frames_THWC),
             floor=eyes.scorer.floor,
@@ -112,16 +125,18 @@ class ScorePairs(Stage[PairClip, ScoredPairs, PairEyes]):
 
     def _measured(
         self, scorer: Scorer, watched: Watched, clip: PairClip, texts: Sequence[Text]
-    ) -> list[TargetScore | Drop]:
-        """A score or a drop for each text; where a text stops all, each is tried alone."""
+    ) -> list[TargetScore | TargetEstimate | Drop]:
+        """A score, an estimate or a drop for each text; where a text stops all, each is tried alone."""
+        budget = Budget.parse(self.budget)
+        full = partial(measure, measures=self.measures)
+        read = full if budget.kind == FULL else partial(estimates, budget=budget)
         try:
-            scores = measure(
+            scores = read(
                 watched,
                 [target_of(text) for text in texts],
                 n_frames=len(clip.frame_tick),
                 key=clip.clip_id,
                 thresholds=scorer.thresholds if len(clip.frame_tick) == scorer.n_frames else None,
-                measures=self.measures,
                 floor=scorer.floor,
             )
         except tuple(REASONS) as error:

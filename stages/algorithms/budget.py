@@ -9,7 +9,8 @@
   (`ungrounded`), until one frame tells all (`one-frame`), or until the 95 % interval of `tpl` is narrow enough.
 
 What was not read is null, never filled in. The minimum over the frames read cannot be under the true one, so
-`tpl_key_most` is an upper bound of `tpl_key`, and a verdict is given where that bound or `text_gain` decides it.
+`tpl_key_most` is an upper bound of `tpl_key`, and a verdict is given where that bound or `text_gain` decides it. Where
+a budget came to read every frame, its text has a score like any other.
 """
 
 import re
@@ -19,13 +20,13 @@ from dataclasses import dataclass, field
 from math import sqrt
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from schemas.row import Float32
-from schemas.sample import ContextScore
+from schemas.sample import ContextScore, TargetEstimate, TargetScore
 from stages.algorithms.draws import draws
-from stages.algorithms.thresholds import NUMERIC_FLOOR, ONE_FRAME, UNGROUNDED, Bounds, Thresholds, verdict
-from stages.algorithms.tpl import FRAME, TEXT, VIDEO, Context, nats
+from stages.algorithms.thresholds import NUMERIC_FLOOR, ONE_FRAME, UNGROUNDED, Bounds, Thresholds
+from stages.algorithms.tpl import FRAME, TEXT, VIDEO, Context, nats, target_score
 from stages.models.protocols import Target, Watched
 
 FULL, RANDOM, COARSE, EARLY = "full", "random", "coarse", "early"
@@ -55,28 +56,6 @@ class Budget:
         return f"k={self.frames}" if self.kind == RANDOM else self.kind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What is known of one text; nats over the target, as in TargetScore."""
-
-    target_id: str
-    token_id: tuple[int, ...]
-    contexts: tuple[ContextScore, ...]  # all that was read
-    nll_video: float
-    nll_text: float
-    text_gain: float
-    curve: tuple[float | None, ...]  # by planned frame; null where it was not read
-    tpl: float | None  # the mean of a random sample of frames, or of all; null where those read are none
-    tpl_se: float | None  # its standard error, 0 where all were read; null for a single frame
-    best_frame: int | None  # of those read
-    tpl_key_most: float | None  # the least of those read: tpl_key is at most that, and is that where all were read
-    verdict: str | None  # null also where the frames read do not decide it
-
-    @property
-    def n_read(self) -> int:
-        return sum(value is not None for value in self.curve)
-
-
 @dataclass(slots=True)
 class _Known:
     """One text while it is read."""
@@ -84,6 +63,7 @@ class _Known:
     target: Target
     n_frames: int
     thresholds: Thresholds | None
+    floor: float  # nats a token
     read: dict[Context, np.ndarray] = field(default_factory=dict)
     token_id: tuple[int, ...] = ()
     curve: dict[int, float] = field(default_factory=dict)
@@ -101,9 +81,14 @@ class _Known:
         return self.nll(TEXT) - self.nll(VIDEO)
 
     @property
+    def told(self) -> bool:
+        """Whether the video tells more than chance, or the number format, does."""
+        return self.text_gain > (self.bounds.text_gain if self.bounds else self.floor * len(self.token_id))
+
+    @property
     def decided(self) -> str | None:
         """A verdict that no further frame changes."""
-        if self.bounds and self.text_gain <= self.bounds.text_gain:
+        if self.bounds and not self.told:
             return UNGROUNDED
         if self.bounds and min(self.curve.values(), default=np.inf) <= self.bounds.tpl_key:
             return ONE_FRAME
@@ -118,10 +103,12 @@ def estimates(
     n_frames: int,
     key: str,
     thresholds: Thresholds | None,
-) -> list[Estimate]:
-    """One a target; `key` draws the frames. Raises what the scorer raises, and FloatingPointError (see tpl.nats)."""
+    floor: float = NUMERIC_FLOOR,
+) -> list[TargetScore | TargetEstimate]:
+    """One a target: a score where all its frames were read. `key` draws the frames, `floor` is the scorer's, nats a
+    token. Raises what the scorer raises, and FloatingPointError (see tpl.nats)."""
     order = [int(t) for t in draws(0, f"{key}/budget").permutation(n_frames)]
-    known = [_Known(target, n_frames, thresholds) for target in targets]
+    known = [_Known(target, n_frames, thresholds, floor) for target in targets]
     _read(watched, known, [Context(VIDEO, None, tuple(range(n_frames))), Context(TEXT, None, ())])
     plans = [(one, _plan(budget, one, order)) for one in known]
     while plans:
@@ -135,7 +122,7 @@ def estimates(
         for frames, group in asked.items():
             _read(watched, group, [Context(FRAME, t, (t,)) for t in frames])
         plans = going
-    return [_estimate(one, sampled=budget.kind != COARSE, early=budget.kind == EARLY) for one in known]
+    return [_found(budget, one) for one in known]
 
 
 def _read(watched: Watched, group: Sequence[_Known], contexts: Sequence[Context]) -> None:
@@ -178,7 +165,7 @@ def _coarse(one: _Known) -> Iterator[tuple[int, ...]]:
 def _early(one: _Known, order: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """In drawn order, until a verdict is decided or tpl is known well enough."""
     at, step = 0, FIRST
-    while at < len(order) and one.decided is None:
+    while at < len(order) and one.told and one.decided is None:
         yield tuple(sorted(order[at : at + step]))
         at, step = at + step, NEXT
         if _half_width(list(one.curve.values()), one.n_frames) <= _enough(one):
@@ -186,7 +173,7 @@ def _early(one: _Known, order: Sequence[int]) -> Iterator[tuple[int, ...]]:
 
 
 def _enough(one: _Known) -> float:
-    return max(one.bounds.tpl_key if one.bounds else NUMERIC_FLOOR, WIDTH * one.text_gain)
+    return max(one.bounds.tpl_key if one.bounds else one.floor * len(one.token_id), WIDTH * one.text_gain)
 
 
 def _half_width(values: Sequence[float], n_frames: int) -> float:
@@ -194,7 +181,7 @@ def _half_width(values: Sequence[float], n_frames: int) -> float:
     error = _standard_error(values, n_frames)
     if error is None:
         return float("inf")
-    return float(student.ppf((1 + CONFIDENCE) / 2, max(1, len(values) - 1))) * error
+    return float(stdtrit(max(1, len(values) - 1), (1 + CONFIDENCE) / 2)) * error
 
 
 def _standard_error(values: Sequence[float], n_frames: int) -> float | None:
@@ -205,38 +192,27 @@ def _standard_error(values: Sequence[float], n_frames: int) -> float | None:
     return float(np.std(values, ddof=1)) / sqrt(k) * sqrt(1 - k / n_frames) if k > 1 else None
 
 
-def _estimate(one: _Known, *, sampled: bool, early: bool) -> Estimate:
-    values = list(one.curve.values())
-    whole = len(values) == one.n_frames
+def _found(budget: Budget, one: _Known) -> TargetScore | TargetEstimate:
+    target_id, values = one.target.target_id, list(one.curve.values())
+    read = dict(sorted(one.read.items(), key=lambda item: (item[0].kind == FRAME, item[0].frame or 0)))
+    if len(values) == one.n_frames:
+        return target_score(target_id, one.token_id, read, one.thresholds, one.floor)
     # What ended because of the frames that it saw is no sample of the clip.
-    mean = bool(values) and (whole or (sampled and not (early and one.decided)))
-    least = min(values, default=None)
-    return Estimate(
-        target_id=one.target.target_id,
+    sample = bool(values) and budget.kind != COARSE and not (budget.kind == EARLY and one.decided)
+    return TargetEstimate(
+        target_id=target_id,
         token_id=one.token_id,
         contexts=tuple(
             ContextScore(context=c.kind, frame=c.frame, token_logprob=tuple(Float32(float(x)) for x in v))
-            for c, v in one.read.items()
+            for c, v in read.items()
         ),
         nll_video=one.nll(VIDEO),
         nll_text=one.nll(TEXT),
         text_gain=one.text_gain,
         curve=tuple(one.curve.get(t) for t in range(one.n_frames)),
-        tpl=float(np.mean(values)) if mean else None,
-        tpl_se=_standard_error(values, one.n_frames) if mean else None,
-        best_frame=min(one.curve, key=lambda t: (one.curve[t], t)) if values else None,
-        tpl_key_most=least,
-        verdict=_full_verdict(one, min(values)) if whole else one.decided,
-    )
-
-
-def _full_verdict(one: _Known, tpl_key: float) -> str | None:
-    return verdict(
-        one.bounds,
-        n_frames=one.n_frames,
-        text_gain=one.text_gain,
-        tpl_key=tpl_key,
-        order_gain=None,
-        certificate=None,
-        certificate_share=None,
+        tpl=float(np.mean(values)) if sample else None,
+        tpl_se=_standard_error(values, one.n_frames) if sample else None,
+        tpl_key_most=min(values, default=None),
+        best_read=min(one.curve, key=lambda t: (one.curve[t], t), default=None),
+        verdict=one.decided,
     )

@@ -56,6 +56,19 @@ def llava(films: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def grounded(films: Path) -> Path:
+    """Four texts, of which the second is true of its film, whose triangle is there from the second quarter on; and one
+    about a film that is missing."""
+    path = films / "grounded.jsonl"
+    said = {"a.mp4": ["A small red circle.", "a large white triangle."], "b.mp4": ["a small blue square."],
+            "c.mp4": ["A small green square moves up."], "none.mp4": ["Nothing."]}  # fmt: skip
+    rows = [{"uri": uri, "qa": [{"question": "Which subjects are there?", "answer": answer} for answer in own]}
+            for uri, own in said.items()]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
 def utr(*arguments: str | Path) -> "subprocess.Popen[str]":
     """The command line in a process group of its own."""
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}

@@ -10,13 +10,21 @@ from rich.console import Console
 
 from pipeline.given_samples import scores_of
 from pipeline.score_plots import tpl_against_length, tpl_boxes
-from pipeline.score_table import Measured, clustered_se, rich_table, table, to_csv, verdicts_of
+from pipeline.score_table import Measured, clustered_se, mean_text, means_of, rich_table, table, to_csv, verdicts_of
 
 
 def row(subset: str, uri: str, tpl: float, verdict: str | None = "temporal") -> Measured:
     return Measured(
-        subset=subset, video_id=uri, n_tokens=4, tpl_per_token=tpl, tpl_random_per_token=2 * tpl, tpl_key=-tpl,
-        verdict=verdict, scorer_domain="in",
+        subset=subset, video_id=uri, n_tokens=4, n_frames=8, n_read=8, tpl_per_token=tpl, tpl_random_per_token=2 * tpl,
+        tpl_key=-tpl, tpl_key_most=-tpl, verdict=verdict, scorer_domain="in",
+    )  # fmt: skip
+
+
+def part(subset: str, uri: str, tpl: float | None, most: float | None, verdict: str | None = None) -> Measured:
+    """A text of which three frames of eight were read."""
+    return Measured(
+        subset=subset, video_id=uri, n_tokens=4, n_frames=8, n_read=3, tpl_per_token=tpl, tpl_random_per_token=None,
+        tpl_key=None, tpl_key_most=most, verdict=verdict, scorer_domain="in",
     )  # fmt: skip
 
 
@@ -49,6 +57,21 @@ def test_a_line_a_subset_highest_first_and_all_at_the_end() -> None:
         console.print(rich_table(lines))
     assert "[low]" in capture.get()
     assert "0.2000 ± 0.1000" in capture.get()
+    assert "at most" not in capture.get()
+
+
+def test_a_mean_of_which_a_text_has_no_value_is_none() -> None:
+    rows = [part("a", "v", 1.0, 3.0), part("a", "w", None, 5.0, "one-frame"), part("b", "v", 0.5, None)]
+    assert verdicts_of(rows) == ["not decided", "one-frame"]
+    b, a, every = table(rows, verdicts_of(rows))  # a has no mean: it comes after b
+    assert (b.tpl_per_token, b.tpl_key_most, b.tpl_key) == (0.5, None, None)
+    assert (a.tpl_per_token, a.tpl_key_most, a.tpl_key_most_se) == (None, 4.0, pytest.approx(1.0))
+    assert (every.tpl_per_token, every.tpl_key_most, every.n_read) == (None, None, 3.0)
+    assert means_of([b, a, every]) == ["tpl_per_token", "tpl_key_most", "n_read"]
+    assert [mean_text(line, "tpl_key_most") for line in (b, a)] == ["-", "4.000 ± 1.000"]
+    assert next(csv.DictReader(io.StringIO(to_csv([a]))))["tpl_per_token"] == ""
+    with pytest.raises(ValueError, match="without a TPL"):
+        tpl_boxes(rows)
 
 
 def test_figures_draw_every_subset() -> None:
@@ -75,3 +98,10 @@ def test_a_sample_is_in_the_domain_that_its_turns_are_in(domains: tuple[str, ...
     turn = SimpleNamespace(tpl=1.0, tpl_key=1.0, hackability=None, verdict=None, scorer="s", revision="1")
     rows = [SimpleNamespace(**vars(turn), scorer_domain=domain) for domain in domains]
     assert scores_of(rows).scorer_domain == says  # type: ignore[arg-type]
+
+
+def test_a_sample_has_a_score_where_all_its_turns_have_one() -> None:
+    same = {"hackability": None, "verdict": None, "scorer": "s", "revision": "1", "scorer_domain": "in"}
+    rows = [SimpleNamespace(**same, tpl=1.5, tpl_key=None), SimpleNamespace(**same, tpl=2.0, tpl_key=1.0)]
+    found = scores_of(rows)  # type: ignore[arg-type]
+    assert (found.tpl, found.tpl_key) == (3.5, None)

@@ -132,7 +132,7 @@ class _Lone(FakeWatched):
 def test_a_certificate_of_a_frame_that_was_read_alone_says_so() -> None:
     only = Measures(certificate=True)
     (s,) = measure(_Lone(4), [Target("p", "q", "a")], n_frames=4, key="c", thresholds=None, measures=only)
-    clip = SimpleNamespace(frame_tick=(0, 1, 2, 3), clip_id="c", scores=(s,))
+    clip = SimpleNamespace(frame_tick=(0, 1, 2, 3), clip_id="c", scores=(s,), estimates=())
     (row,) = [t for t in token_rows(clip, only) if t.context == HELD]  # type: ignore[arg-type]
     assert (s.certificate, row.frame, row.shown) == ((2,), 2, (2,))
     assert row.token_logprob == pytest.approx((-1.2,))
