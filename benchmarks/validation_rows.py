@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+import numpy as np
+
 from pipeline.held_out import Film, Frames, Text, held_out, texts
 from schemas.sample import TargetScore
 from stages.algorithms.draws import draws
@@ -13,6 +15,7 @@ from stages.models.protocols import Scorer, Target
 
 SEED = 30_001  # neither trained on, nor examined, nor calibrated with
 SHUFFLES = 4
+BOXES = ("shown", "track")  # kinds of text that are mostly box coordinates
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,42 @@ class OrderRead:
     kind: str  # "shuffled" | "reversed"
     gain: float  # nats that the order costs
     changes: bool  # whether the text would not be said of the frames in that order
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A certificate beside what the world says of it."""
+
+    frames: Frames  # the certificate, none where the scorer gave none
+    n_frames: int  # of the plan
+    enough: bool  # whether the film that holds them tells what all frames tell
+    fewest: tuple[Frames, ...]  # all smallest sets that are enough
+    pictures: tuple[Frames, ...]  # groups of which single pictures need one each
+
+    @property
+    def recall(self) -> float:
+        """Share of needed frames that are in it: of the smallest set that it has most of."""
+        return _recall(self.frames, self.fewest)
+
+    @property
+    def chance(self) -> float:
+        """What recall as many random frames have on average."""
+        sets = combinations(range(self.n_frames), len(self.frames))
+        return float(np.mean([_recall(frozenset(s), self.fewest) for s in sets]))
+
+    @property
+    def recall_of_pictures(self) -> float:
+        """Share of the groups of single pictures that it has one of: not what a certificate is read as."""
+        return sum(bool(self.frames & group) for group in self.pictures) / len(self.pictures)
+
+    @property
+    def least(self) -> int:
+        return len(self.fewest[0])
+
+    @property
+    def surplus(self) -> int:
+        """Frames beyond the fewest that are enough."""
+        return len(self.frames) - self.least
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +74,16 @@ class Row:
     needs_time: bool  # by the world's truth: no single planned frame gives it
     score: TargetScore
     orders: tuple[OrderRead, ...]  # of true texts
-    needs: tuple[Frames, ...]  # where a certificate was asked for
-
-    @property
-    def recall(self) -> float:
-        """Share of the needed groups of frames that the certificate has a frame of."""
-        chosen = set(self.score.certificate or ())
-        return sum(bool(chosen & group) for group in self.needs) / len(self.needs)
-
-    @property
-    def surplus(self) -> int:
-        """Frames of the certificate beyond the fewest that have one of each group."""
-        return len(self.score.certificate or ()) - fewest(self.needs)
+    certified: Certified | None  # of true texts of which a certificate was asked
 
 
 def rows(
     scorer: Scorer, *, films: int, n_frames: int, seed: int = SEED, done: Callable[[int], None] = lambda n: None
 ) -> Iterator[Row]:
-    """The rows of `films` films; certificates of captions and timelines where needed frames are known."""
+    """The rows of `films` films; certificates of captions and timelines where needed frames are known.
+
+    ValueError where `n_frames` are too many for that (Text.fewest).
+    """
     film = held_out(seed, 0, n_frames)
     for i in range(films):
         other = held_out(seed, i + 1, n_frames)
@@ -63,13 +94,8 @@ def rows(
         done(i + 1)
 
 
-def fewest(needs: Sequence[Frames]) -> int:
-    """The size of the smallest set of frames that has one of each group."""
-    frames = sorted(frozenset.union(*needs))
-    for size in range(1, len(frames)):
-        if any(all(set(chosen) & group for group in needs) for chosen in combinations(frames, size)):
-            return size
-    return len(frames)
+def _recall(chosen: Frames, sets: Sequence[Frames]) -> float:
+    return max(len(chosen & needed) / len(needed) for needed in sets)
 
 
 def _true_rows(scorer: Scorer, i: int, film: Film) -> Iterator[Row]:
@@ -82,16 +108,22 @@ def _true_rows(scorer: Scorer, i: int, film: Film) -> Iterator[Row]:
     ):
         scores = _measured(scorer, film, [text.target(film) for text in group], measures) if group else ()
         for text, score in zip(group, scores, strict=True):
-            needs = text.needs if text in certified else ()
             orders = tuple(_orders(film, text, score))
-            yield Row(i, text.kind, True, film.all_visible, text.needs_time, score, orders, needs)
+            found = _certified(film, text, score) if text in certified else None
+            yield Row(i, text.kind, True, film.all_visible, text.needs_time, score, orders, found)
+
+
+def _certified(film: Film, text: Text, score: TargetScore) -> Certified:
+    found = score.certificate or ()
+    enough = bool(found) and text.enough(film, found)
+    return Certified(frozenset(found), film.n_frames, enough, text.fewest(film), text.needs)
 
 
 def _strange_rows(scorer: Scorer, i: int, film: Film, other: Film) -> Iterator[Row]:
-    said = [t for t in texts(other, draws(0, other.film_id)) if t.kind not in ("shown", "track")]
+    said = [t for t in texts(other, draws(0, other.film_id)) if t.kind not in BOXES]
     scores = _measured(scorer, film, [t.target(other) for t in said], Measures(shuffles=SHUFFLES))
     for text, score in zip(said, scores, strict=True):
-        yield Row(i, text.kind, False, film.all_visible, False, score, (), ())
+        yield Row(i, text.kind, False, film.all_visible, False, score, (), None)
 
 
 def _has_known_frames(film: Film, text: Text) -> bool:

@@ -1,12 +1,14 @@
 """Generated films that no scorer was trained on, and their truth: which frames a text needs, what order changes.
 
 The composer's texts are functions of a scene; a scene follows from the world and the frames that are shown. So truth
-under another order is what the composer says of the frames in that order.
+under another order is what the composer says of the frames in that order. Of a film that holds a few frames it says too
+much (a mover that is held jumps, and is said to go and stop): what such a film tells is where its subjects are.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import combinations
 from math import ceil
 
 import numpy as np
@@ -17,11 +19,13 @@ from schemas.time import spread
 from stages.algorithms.describe import Frame, events, trajectory
 from stages.algorithms.questions import CAPTION_QUESTION, TIMELINE_QUESTION, TRACK_FORMAT
 from stages.algorithms.scene import Scene, global_caption, name, timeline, track_text
+from stages.algorithms.tpl import held
 from stages.algorithms.world import World, random_world
 from stages.media.film import round_trip
 from stages.models.protocols import Target
 
 SHORTEST_S = 1.6  # of random_world
+MOST_FRAMES = 12  # of a plan whose sets of frames are all tried: 4096 of them
 Frames = frozenset[int]  # planned frames, 0-based
 
 
@@ -65,20 +69,39 @@ class Film:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text about a film. `needs`: one frame of each group must be seen, else the text cannot be known."""
+    """A text about a film, and two truths: what frames give as single pictures, and what they give as a film.
+
+    `needs`: one picture of each group must be seen, else the text cannot be known; of who stays still, two pictures.
+    `tells`: what a film of these planned frames, in order, tells of it, where that is known; what is held stays still.
+    """
 
     kind: str  # "static" | "shown" | "motion" | "ends" | "order" | "dense" | "track" | "appears"
     question: str
     say: Callable[[Scene], str]
     needs: tuple[Frames, ...]
+    tells: Callable[[Sequence[int]], Hashable] | None = None
 
     def target(self, film: Film) -> Target:
         return Target(f"{film.film_id}/{self.kind}", self.question, self.say(film.scene))
 
     @property
     def needs_time(self) -> bool:
-        """Whether no single frame is in all groups."""
+        """Whether no single frame, seen as a picture, is in all groups."""
         return not frozenset.intersection(*self.needs)
+
+    def enough(self, film: Film, frames: Sequence[int]) -> bool:
+        """Whether the film that holds these frames tells what all frames tell. ValueError where that is not known."""
+        if self.tells is None:
+            raise ValueError(f"{film.film_id}/{self.kind}: what a film that holds few frames tells of it is not known")
+        return self.tells(held(film.n_frames, frames)) == self.tells(range(film.n_frames))
+
+    def fewest(self, film: Film) -> tuple[Frames, ...]:
+        """The smallest sets of frames that are enough. ValueError for plans whose sets are too many to try."""
+        if film.n_frames > MOST_FRAMES:
+            raise ValueError(f"{film.n_frames} frames have too many sets to try: ask for {MOST_FRAMES} at most")
+        by_size = (combinations(range(film.n_frames), size) for size in range(1, film.n_frames + 1))
+        enough = (tuple(frozenset(s) for s in sets if self.enough(film, s)) for sets in by_size)
+        return next(sets for sets in enough if sets)
 
     def changes(self, film: Film, order: Sequence[int]) -> bool:
         """Whether it would not be said of the frames in that order. Both are asked of the plan's frames alone."""
@@ -112,11 +135,14 @@ def texts(film: Film, rng: np.random.Generator) -> list[Text]:
     scene = film.scene
     at = int(rng.integers(film.n_frames)) + 1
     track = scene.tracks[int(rng.integers(len(scene.tracks)))]
+    kind = _motion_kind(scene)
+    # Of a longer motion than from one place to another it is not known how few frames, held, still show it.
+    told = _tells_ends(scene) if kind == "ends" or not film.moves else None
     return [
         Text("static", WHICH, lambda s: which(s).answer, tuple(_seen(scene, t) for t in scene.tracks)),
         Text("shown", shown(scene, at).question, lambda s: shown(s, at).answer, (frozenset({at - 1}),)),
-        Text(_motion_kind(scene), CAPTION_QUESTION, global_caption, tuple(_caption_needs(scene))),
-        Text("dense", TIMELINE_QUESTION, timeline, tuple(_timeline_needs(scene))),
+        Text(kind, CAPTION_QUESTION, global_caption, tuple(_caption_needs(scene)), told),
+        Text("dense", TIMELINE_QUESTION, timeline, tuple(_timeline_needs(scene)), _tells_places(scene)),
         Text(
             "track",
             f"What is the track of the {name(track)}? {TRACK_FORMAT}",
@@ -174,9 +200,7 @@ def _run(places: Sequence[tuple[int, str]], wanted: str) -> Frames:
 
 def _timeline_needs(scene: Scene) -> Iterator[Frames]:
     """Both frames at each change; without one, a frame of each half of the film."""
-    states = [
-        tuple(m and m.location for m in (scene.at(t, k + 1) for t in scene.tracks)) for k in range(scene.n_frames)
-    ]
+    states = _states(scene)
     borders = [k for k in range(1, scene.n_frames) if states[k] != states[k - 1]]
     half = scene.n_frames // 2
     if not borders:
@@ -185,6 +209,35 @@ def _timeline_needs(scene: Scene) -> Iterator[Frames]:
     for k in borders:
         yield frozenset({k - 1})
         yield frozenset({k})
+
+
+def _states(scene: Scene) -> list[tuple[str | None, ...]]:
+    """By planned frame where each subject is, None where it is not there."""
+    return [tuple(m and m.location for m in (scene.at(t, k + 1) for t in scene.tracks)) for k in range(scene.n_frames)]
+
+
+def _tells_places(scene: Scene) -> Callable[[Sequence[int]], Hashable]:
+    """Frame by frame who is where: what a timeline tells."""
+    states = _states(scene)
+    return lambda order: tuple(states[k] for k in order)
+
+
+def _tells_ends(scene: Scene) -> Callable[[Sequence[int]], Hashable]:
+    """Of each subject, what a caption tells: is it there in the beginning, its first and last place, is it at the end?
+
+    The first and last place are the caption's: where the plan begins later than the track, only its first frame is
+    near enough to it.
+    """
+    paths = [list(path) for path in zip(*_states(scene), strict=True)]
+    for path, track in zip(paths, scene.tracks, strict=True):
+        seen = _seen(scene, track)
+        path[min(seen)], path[max(seen)] = track.moments[0].location, track.moments[-1].location
+    return lambda order: tuple(_ends([path[k] for k in order]) for path in paths)
+
+
+def _ends(path: Sequence[str | None]) -> tuple[bool, str | None, str | None, bool]:
+    places = [place for place in path if place] or [None]
+    return path[0] is not None, places[0], places[-1], path[-1] is not None
 
 
 def _seen(scene: Scene, track: Trajectory) -> Frames:
