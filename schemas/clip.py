@@ -45,6 +45,25 @@ class Clip(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quality(Record):
+    """What the pictures of a clip are worth, over its tracking frames; stages/algorithms/quality*.py say how."""
+
+    motion: float  # median length of the optical flow, frame diagonals a second
+    sharpness: float  # median variance of the Laplacian of the grey frame at 256 px, 0..255 scale
+    luminance: float  # mean, 0..1
+    luminance_spread: float  # standard deviation over all pixels of all frames, 0..1
+    black_share: float  # of the frames
+    frozen_share: float  # of the time: stretches of at least half a second in which nothing changes
+    text_share: float  # of the picture: lines of text that stay in place
+    picture_share: float  # of the frame: what lies between black bars
+    aesthetic: float | None = None  # 0..1; null where the recipe names no judge, as the next three
+    aesthetic_judge: str | None = None  # id@version
+    nsfw: float | None = None  # 0..1
+    nsfw_judge: str | None = None
+    near_duplicate_of: str | None = None  # clip_id of the original; known when all clips of a build are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedClip(Clip):
     """Which frames are looked at, and that they could be decoded."""
 
@@ -52,6 +71,9 @@ class DecodedClip(Clip):
     plan_index: tuple[int, ...]  # the planned frames: indices into track_tick, ascending
     store_width_px: int  # size in which the frame store holds the frames
     store_height_px: int
+    decoder: str = "pyav"  # that gave the pixels: "pyav" | "decord" | "torchcodec"
+    quality: Quality | None = None  # null until FilterClips has looked, as the next
+    fingerprint: bytes | None = None  # by which copies are found: stages/algorithms/near_duplicates.py
 
     @property
     def plan_tick(self) -> tuple[int, ...]:

@@ -12,7 +12,9 @@ class Reason(StrEnum):
     NO_VIDEO_STREAM = "no_video_stream"
     TOO_FEW_FRAMES = "too_few_frames"
     DUPLICATE_FILE = "duplicate_file"
+    DAMAGED = "damaged"  # the rest of a film of which the beginning is used
     TOO_SHORT = "too_short"
+    TRANSITION = "transition"
     CAMERA_MOVES = "camera_moves"
     NO_SUBJECT = "no_subject"
     NOTHING_TO_SAY = "nothing_to_say"
@@ -24,6 +26,18 @@ class Reason(StrEnum):
     LABEL_RISK = "label_risk"
     HACKABLE = "hackable"
     TEXT_SPANS_SHOTS = "text_spans_shots"
+    LITTLE_MOTION = "little_motion"
+    MUCH_MOTION = "much_motion"
+    BLURRED = "blurred"
+    DARK = "dark"
+    BRIGHT = "bright"
+    FLAT = "flat"
+    BLACK = "black"
+    FROZEN = "frozen"
+    OVERLAY_TEXT = "overlay_text"
+    UNAESTHETIC = "unaesthetic"
+    NSFW = "nsfw"
+    NEAR_DUPLICATE = "near_duplicate"
 
 
 @dataclass(frozen=True, slots=True)

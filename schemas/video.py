@@ -49,6 +49,8 @@ class Video(Source):
     start_tick: int  # presentation time of the first frame
     end_tick: int  # end of the last frame, exclusive
     is_vfr: bool  # frame durations differ by more than a tick of rounding
+    n_promised: int | None  # frames by header and packets; of a damaged film more than n_frames, null where not told
+    damage: str | None  # why the film is used up to end_tick only; null: it is whole, or nobody looked
 
     @property
     def key(self) -> str:

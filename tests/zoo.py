@@ -77,6 +77,61 @@ def write(
     return path
 
 
+def write_format_change(path: Path) -> Path:
+    """Numbered frames in 4:2:0, from number 30 on in 4:4:4: two encoders in one H.264 stream, as in a spliced film."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=RATE_HZ, options={"x264-params": "repeat-headers=1"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
+        for pixel_format, numbers in (("yuv420p", range(30)), ("yuv444p", range(30, N_FRAMES))):
+            encoder: Any = av.CodecContext.create("libx264", "w")
+            encoder.width, encoder.height, encoder.pix_fmt = WIDTH_PX, HEIGHT_PX, pixel_format
+            encoder.time_base = Fraction(1, RATE_HZ)
+            encoder.options = X264 | {"x264-params": X264["x264-params"] + ":repeat-headers=1"}
+            for number in [*numbers, None]:
+                frame = None
+                if number is not None:
+                    frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24").reformat(format=pixel_format)
+                    frame.pts, frame.time_base = number, encoder.time_base
+                for packet in encoder.encode(frame):
+                    packet.stream, packet.time_base = stream, encoder.time_base
+                    container.mux(packet)
+    return path
+
+
+def write_with_sound(path: Path, sound_s: float) -> Path:
+    """The numbered film with silence beside it that lasts longer, as recorders leave it."""
+    silent = write(path.with_name(f"silent-{path.name}"), options=X264)
+    with av.open(str(silent)) as source, av.open(str(path), "w") as container:
+        video = container.add_stream_from_template(source.streams.video[0])
+        audio: Any = container.add_stream("aac", rate=44100)
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                container.mux(packet)
+        for index in range(int(sound_s * 44100 / 1024)):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.rate, frame.pts = 44100, 1024 * index
+            container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
+    silent.unlink()
+    return path
+
+
+def write_cut_off(path: Path) -> Path:
+    """The numbered film with its index in front and its last fifth missing."""
+    whole = write(path, options=X264, container_options={"movflags": "faststart"}).read_bytes()
+    path.write_bytes(whole[: len(whole) * 8 // 10])
+    return path
+
+
+def write_damaged(path: Path) -> Path:
+    """The numbered film with 400 bytes of zeros at two thirds."""
+    whole = write(path, options=X264, container_options={"movflags": "faststart"}).read_bytes()
+    middle = len(whole) * 2 // 3
+    path.write_bytes(whole[:middle] + bytes(400) + whole[middle + 400 :])
+    return path
+
+
 X264 = {"g": "24", "bf": "3", "x264-params": "scenecut=0:keyint=24:min-keyint=24", "preset": "veryfast"}
 X265 = {
     "x265-params": "keyint=24:min-keyint=24:bframes=3:open-gop=1:scenecut=0:log-level=none:pools=1",
@@ -117,4 +172,7 @@ ZOO: dict[str, tuple[Callable[[Path], Path], list[int]]] = {
         lambda path: write(path, options=X264, shift=STEP * 5, container_options={"avoid_negative_ts": "disabled"}),
         list(range(5, N_FRAMES)),
     ),
+    "format_change.mkv": (write_format_change, list(range(N_FRAMES))),
+    "format_change.ts": (write_format_change, list(range(N_FRAMES))),
+    "long_sound.mp4": (lambda path: write_with_sound(path, 5.0), list(range(N_FRAMES))),
 }

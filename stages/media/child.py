@@ -29,6 +29,10 @@ class ReadCrash(ReadError):
     """The child died on its own: a signal, or an error of ours that it did not expect."""
 
 
+class ReadRefused(ReadError):
+    """The decoder that was asked for is wrong about this file, or cannot read it; another one may be right."""
+
+
 class ReadMemory(ReadError):
     """The child asked for more memory than its limit."""
 
@@ -81,7 +85,7 @@ class Child:
             if kind == "memory":
                 self._stop()
                 raise ReadMemory(f"{subject}: needs more than {self._limits.memory_gb:g} GB to decode; raise the limit")
-            raise ReadError(value)
+            raise ReadRefused(value) if kind == "refused" else ReadError(value)
 
     def close(self) -> None:
         """Ends the child; a later call would start another."""

@@ -25,6 +25,8 @@ class StreamFacts:
     start_tick: int
     end_tick: int
     is_vfr: bool
+    n_promised: int | None
+    damage: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,15 @@ class Packets:
     ticks: tuple[int, ...]  # ascending, unique
     end_tick: int  # of the last frame, exclusive
     key_ticks: tuple[int, ...]  # frames that decoding may start at, ascending
+    has_open_gop: bool  # a frame is shown before the keyframe that its packet lies behind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """What a file's header promises beyond what the file holds."""
+
+    n_promised: int | None  # frames; None where the header tells a length only
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

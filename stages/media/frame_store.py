@@ -5,7 +5,6 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,26 +13,29 @@ import numpy as np
 
 from schemas.clip import DecodedClip
 from stages.media.child import GB, Limits
+from stages.media.decoders import PYAV, release
 from stages.media.reader import Reader
 
 ABANDONED_S = 600.0  # a file that is not finished after that never will be
 
 STORE_DIR = str(Path(tempfile.gettempdir()) / f"utr-frames-{os.getuid()}")
 STORE_GB = 4.0
-DECODER = f"1/av-{version('av')}"  # raise the number when decoding or resizing begins to give other pixels
+PIXELS = 1  # raise it when decoding or resizing begins to give other pixels
 
 
 class FrameStore:
-    """Frames by video, ticks and size. Holds at most `max_bytes` (and what others write at
+    """Frames by decoder, video, ticks and size. Holds at most `max_bytes` (and what others write at
     this moment); the least recently used are removed first."""
 
     def __init__(self, root: Path, max_bytes: int) -> None:
         self._root, self._max_bytes = root, max_bytes
         root.mkdir(parents=True, exist_ok=True)
 
-    def get(self, video_id: str, ticks: Sequence[int], width_px: int, height_px: int) -> np.ndarray | None:
+    def get(
+        self, video_id: str, ticks: Sequence[int], width_px: int, height_px: int, decoder: str = PYAV
+    ) -> np.ndarray | None:
         """The stored frames (T, height, width, 3), None where they are not (or no longer) here."""
-        path = self._path(video_id, ticks, width_px, height_px)
+        path = self._path(video_id, ticks, width_px, height_px, decoder)
         try:
             frames_THWC = np.load(path)
             os.utime(path)
@@ -44,7 +46,7 @@ class FrameStore:
             return None
         return frames_THWC
 
-    def put(self, video_id: str, ticks: Sequence[int], frames_THWC: np.ndarray) -> None:
+    def put(self, video_id: str, ticks: Sequence[int], frames_THWC: np.ndarray, decoder: str = PYAV) -> None:
         """Stores frames, after making room; frames that alone exceed the bound are not kept."""
         n_frames, height_px, width_px, _ = frames_THWC.shape
         if n_frames != len(ticks):
@@ -52,7 +54,7 @@ class FrameStore:
         if frames_THWC.nbytes > self._max_bytes:
             return
         self._evict(self._max_bytes - frames_THWC.nbytes)
-        path = self._path(video_id, ticks, width_px, height_px)
+        path = self._path(video_id, ticks, width_px, height_px, decoder)
         with tempfile.NamedTemporaryFile(dir=self._root, prefix=".tmp-", delete=False) as file:
             try:
                 np.save(file, frames_THWC)
@@ -62,8 +64,8 @@ class FrameStore:
                 Path(file.name).unlink(missing_ok=True)
                 raise
 
-    def _path(self, video_id: str, ticks: Sequence[int], width_px: int, height_px: int) -> Path:
-        text = f"{DECODER}/{video_id}/{width_px}x{height_px}/{','.join(map(str, ticks))}"
+    def _path(self, video_id: str, ticks: Sequence[int], width_px: int, height_px: int, decoder: str) -> Path:
+        text = f"{PIXELS}/{release(decoder)}/{video_id}/{width_px}x{height_px}/{','.join(map(str, ticks))}"
         return self._root / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
 
     def _evict(self, max_bytes: int) -> None:
@@ -100,19 +102,28 @@ class ClipFrames:
 
     def load(self, clip: DecodedClip) -> np.ndarray:
         """All tracking frames: uint8 RGB (T, store_height_px, store_width_px, 3)."""
-        return self.fetch(clip.video_id, clip.location, clip.track_tick, clip.store_width_px, clip.store_height_px)
+        size = clip.store_width_px, clip.store_height_px
+        return self.fetch(clip.video_id, clip.location, clip.track_tick, *size, clip.decoder)
 
     def plan(self, clip: DecodedClip) -> np.ndarray:
         """The planned frames only: uint8 RGB (P, store_height_px, store_width_px, 3)."""
         return self.load(clip)[list(clip.plan_index)]
 
-    def fetch(self, video_id: str, location: str, ticks: Sequence[int], width_px: int, height_px: int) -> np.ndarray:
+    def fetch(
+        self,
+        video_id: str,
+        location: str,
+        ticks: Sequence[int],
+        width_px: int,
+        height_px: int,
+        decoder: str = PYAV,
+    ) -> np.ndarray:
         """The frames from the store, or decoded now and stored."""
-        stored_THWC = self._store.get(video_id, ticks, width_px, height_px)
+        stored_THWC = self._store.get(video_id, ticks, width_px, height_px, decoder)
         if stored_THWC is not None:
             return stored_THWC
-        frames_THWC = self.reader.frames(location, ticks, width_px, height_px)
-        self._store.put(video_id, ticks, frames_THWC)
+        frames_THWC = self.reader.frames(location, ticks, width_px, height_px, decoder)
+        self._store.put(video_id, ticks, frames_THWC, decoder)
         return frames_THWC
 
     def close(self) -> None:

@@ -17,15 +17,11 @@ from stages.media.packets import opened, read_packets
 
 def decode_frames(location: str, ticks: Sequence[int], width_px: int, height_px: int) -> np.ndarray:
     """The frames with these presentation times, ascending: uint8 RGB (T, height, width, 3)."""
-    if list(ticks) != sorted(set(ticks)):
-        raise ValueError(f"{location}: ticks must ascend and be unique")
     packets = read_packets(location)
-    missing = sorted(set(ticks) - set(packets.ticks))
-    if missing:
-        raise ReadError(f"{location}: {len(missing)} of {len(ticks)} ticks are no frames, the first is {missing[0]}")
+    require_frames(location, ticks, packets)
     frames_THWC = np.empty((len(ticks), height_px, width_px, 3), np.uint8)
     filled, back = 0, 0
-    with opened(location) as (container, stream):
+    with opened(location, strict=not packets.has_open_gop) as (container, stream):
         while filled < len(ticks):
             key = bisect_right(packets.key_ticks, ticks[filled]) - 1 - back
             if key <= 0:
@@ -42,8 +38,17 @@ def decode_frames(location: str, ticks: Sequence[int], width_px: int, height_px:
     return frames_THWC
 
 
+def require_frames(location: str, ticks: Sequence[int], packets: Packets) -> None:
+    """Raises unless the ticks ascend and each is the time of a frame."""
+    if list(ticks) != sorted(set(ticks)):
+        raise ValueError(f"{location}: ticks must ascend and be unique")
+    missing = sorted(set(ticks) - set(packets.ticks))
+    if missing:
+        raise ReadError(f"{location}: {len(missing)} of {len(ticks)} ticks are no frames, the first is {missing[0]}")
+
+
 def _from_start(location: str, packets: Packets, ticks: Sequence[int], out_THWC: np.ndarray) -> int:
-    with opened(location) as (container, stream):
+    with opened(location, strict=not packets.has_open_gop) as (container, stream):
         return _collect(decoded_from_key(container, stream), packets, ticks, out_THWC)
 
 

@@ -7,7 +7,9 @@ from typing import Self
 import numpy as np
 
 from stages.media.child import Child, Limits
+from stages.media.decoders import PYAV
 from stages.media.facts import Packets, Scan, ScanOptions, StreamFacts
+from stages.media.policies import DROP
 
 
 class Reader:
@@ -22,9 +24,12 @@ class Reader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def probe(self, location: str) -> StreamFacts | None:
-        """What packets and bytes say; None where the file holds no moving picture."""
-        return self._child.call("probe", location)
+    def probe(self, location: str, on_corrupt: str = DROP) -> StreamFacts | None:
+        """What packets and bytes say; None where the file holds no moving picture.
+
+        "drop": a file that is cut off is an error. "prefix": of a damaged film the frames before the damage count.
+        """
+        return self._child.call("probe", location, on_corrupt)
 
     def packets(self, location: str) -> Packets:
         """The presentation times of all presentable frames."""
@@ -34,9 +39,19 @@ class Reader:
         """Pass 1 over the `n_frames` that were probed; an error where fewer decode."""
         return self._child.call("scan", location, n_frames, options or ScanOptions())
 
-    def frames(self, location: str, ticks: Sequence[int], width_px: int, height_px: int) -> np.ndarray:
-        """Exactly the frames with these ascending ticks: uint8 RGB (T, height, width, 3), upright."""
-        return self._child.call("frames", location, tuple(ticks), width_px, height_px)
+    def frames(
+        self, location: str, ticks: Sequence[int], width_px: int, height_px: int, decoder: str = PYAV
+    ) -> np.ndarray:
+        """Exactly the frames with these ascending ticks: uint8 RGB (T, height, width, 3), upright.
+
+        Raises ReadRefused where a decoder other than PyAV is wrong about the file.
+        """
+        return self._child.call("frames", location, tuple(ticks), width_px, height_px, decoder)
+
+    @property
+    def pid(self) -> int | None:
+        """The child that the last call used, None where there is none."""
+        return self._child.pid
 
     def close(self) -> None:
         """Ends the child."""

@@ -1,6 +1,10 @@
 """Pass 1: one sequential low-resolution decode, of which only small numbers come back. Runs in the decoder child."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import IO
 
 import av
 import cv2
@@ -15,8 +19,9 @@ from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
 from schemas.time import seconds
 from stages.algorithms.camera import global_motion, step_speed
+from stages.algorithms.shots import THUMBNAIL_SHAPE
 from stages.media.child import ReadError
-from stages.media.facts import Packets, Scan, ScanOptions
+from stages.media.facts import DETECTORS, Packets, Scan, ScanOptions
 from stages.media.frames import rotation_deg, small_rgb
 from stages.media.packets import PacketTable, opened
 
@@ -25,14 +30,22 @@ from stages.media.packets import PacketTable, opened
 MIN_CUT_CHANGE = 0.02
 
 
-def scan_video(location: str, n_frames: int, options: ScanOptions) -> Scan:
-    """Numbers of every frame; ReadError unless exactly the `n_frames` presentable frames decode."""
-    with opened(location) as (container, stream):
+def scan_video(location: str, n_frames: int, options: ScanOptions, thumbnails_path: str | None = None) -> Scan:
+    """Numbers of the first `n_frames` frames; ReadError unless exactly these decode.
+
+    Where there is a `thumbnails_path`, each frame is also written to that file, as uint8 RGB of THUMBNAIL_SHAPE: a
+    film of 10 hours is too long for an answer, and the networks that look at it have no place in this process.
+    """
+    with (
+        nullcontext() if thumbnails_path is None else Path(thumbnails_path).open("r+b") as thumbnails,
+        opened(location) as (container, stream),
+    ):
         assert stream.time_base is not None
         rate_hz = float(stream.average_rate or 25)
-        pass_1 = _Pass(options, rate_hz, (stream.time_base.numerator, stream.time_base.denominator))
+        base = (stream.time_base.numerator, stream.time_base.denominator)
+        pass_1 = _Pass(options, rate_hz, base, thumbnails)
         source = _Sequence(location, container, stream)
-        for frame in source:
+        for frame in islice(source, n_frames):
             assert frame.pts is not None
             pass_1.look(frame.pts, frame)
         source.check(n_frames, pass_1.ticks)
@@ -68,7 +81,7 @@ class _Sequence:
     def check(self, n_frames: int, ticks: list[int]) -> None:
         """Raises unless the decoded frames are those that the packets promise, as many as were probed."""
         packets: Packets = self._table.close()
-        if tuple(ticks) == packets.ticks and len(ticks) == n_frames:
+        if tuple(ticks) == packets.ticks[:n_frames] and len(ticks) == n_frames:
             return
         lost = sorted(set(packets.ticks) - set(ticks))
         tick = self._damage_tick if self._damage_tick is not None else (lost[0] if lost else packets.end_tick)
@@ -94,9 +107,12 @@ class _Sequence:
 class _Pass:
     """The measurements of pass 1, frame by frame."""
 
-    def __init__(self, options: ScanOptions, rate_hz: float, time_base: tuple[int, int]) -> None:
+    def __init__(
+        self, options: ScanOptions, rate_hz: float, time_base: tuple[int, int], thumbnails: IO[bytes] | None
+    ) -> None:
         self._options, self._rate_hz, self._base = options, rate_hz, time_base
-        self._detector = _detector(options, rate_hz)
+        self._detectors = _detectors(options, rate_hz)
+        self._thumbnails = thumbnails
         self._size: tuple[int, int] | None = None  # width, height
         self._bgr: np.ndarray | None = None
         self._step_grey: np.ndarray | None = None
@@ -116,7 +132,10 @@ class _Pass:
         grey_HW = cv2.cvtColor(bgr_HWC, cv2.COLOR_BGR2GRAY)
         index = len(self.ticks)
         self.ticks.append(tick)
-        self._cuts += _indices(self._detector.process_frame(FrameTimecode(index, self._rate_hz), bgr_HWC))
+        for detector in self._detectors:
+            self._cuts += _indices(detector.process_frame(FrameTimecode(index, self._rate_hz), bgr_HWC))
+        if self._thumbnails is not None:
+            self._thumbnails.write(_thumbnail(bgr_HWC).tobytes())
         self._luminance.append(cv2.mean(grey_HW)[0] / 255)
         self._blur.append(float(cv2.meanStdDev(cv2.Laplacian(grey_HW, cv2.CV_16S))[1][0, 0]) ** 2)
         self._motion.append(0.0 if self._bgr is None else sum(cv2.mean(cv2.absdiff(bgr_HWC, self._bgr))[:3]) / 765)
@@ -127,7 +146,7 @@ class _Pass:
     def result(self) -> Scan:
         """Everything that was measured."""
         last = FrameTimecode(max(len(self.ticks) - 1, 0), self._rate_hz)
-        cuts = {*self._cuts, *_indices(self._detector.post_process(last))}
+        cuts = {*self._cuts, *(cut for detector in self._detectors for cut in _indices(detector.post_process(last)))}
         return Scan(
             ticks=tuple(self.ticks),
             cuts=tuple(
@@ -170,15 +189,26 @@ def _scan_size(frame: VideoFrame, longest_side_px: int) -> tuple[int, int]:
     return max(8, round(width_px * scale)), max(8, round(height_px * scale))
 
 
-def _detector(options: ScanOptions, rate_hz: float) -> SceneDetector:
+def _thumbnail(bgr_HWC: np.ndarray) -> np.ndarray:
+    """What TransNetV2 looks at: without regard to the picture's shape, as it was trained."""
+    height_px, width_px, _ = THUMBNAIL_SHAPE
+    return cv2.cvtColor(cv2.resize(bgr_HWC, (width_px, height_px), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+
+
+def _detectors(options: ScanOptions, rate_hz: float) -> list[SceneDetector]:
+    """Those of the names in `options.detector`, joined by "+", that look at whole frames; none for ""."""
     shortest = max(1, round(options.min_shot_s * rate_hz))
-    if options.detector == "adaptive":
-        ratio = 3.0 if options.threshold is None else options.threshold
-        return AdaptiveDetector(adaptive_threshold=ratio, min_scene_len=shortest)
-    if options.detector == "content":
-        content = 27.0 if options.threshold is None else options.threshold
-        return ContentDetector(threshold=content, min_scene_len=shortest)
-    raise ValueError(f"detector must be 'adaptive' or 'content', got {options.detector!r}")
+    found: list[SceneDetector] = []
+    for name in filter(None, options.detector.split("+")):
+        if name == "adaptive":
+            ratio = 3.0 if options.threshold is None else options.threshold
+            found.append(AdaptiveDetector(adaptive_threshold=ratio, min_scene_len=shortest))
+        elif name == "content":
+            content = 27.0 if options.threshold is None else options.threshold
+            found.append(ContentDetector(threshold=content, min_scene_len=shortest))
+        else:
+            raise ValueError(f"detector {name!r} of pass 1 is none of {', '.join(DETECTORS)}")
+    return found
 
 
 def _indices(cuts: list[FrameTimecode]) -> list[int]:

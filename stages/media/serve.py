@@ -7,11 +7,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.media.child import ReadError
+from stages.media.child import ReadError, ReadRefused
 from stages.media.wire import receive, send
 
 PARENT_POLL_S = 0.5
@@ -41,6 +42,8 @@ def serve(functions: Mapping[str, Callable[..., Any]]) -> None:
 def _answer(function: Callable[..., Any], arguments: list[Any]) -> tuple[str, Any]:
     try:
         return "ok", function(*arguments)
+    except ReadRefused as error:
+        return "refused", str(error)
     except ReadError as error:
         return "error", str(error)
     except MemoryError:
@@ -53,9 +56,28 @@ def _watch_parent(parent_pid: int) -> None:
     os._exit(1)
 
 
+@contextmanager
+def loading_libraries() -> Iterator[None]:
+    """What is mapped inside is not taken off the allowance: torch alone maps 0.8 GB, its CUDA build several."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY:
+        yield
+        return
+    left_bytes = soft - _mapped_bytes()
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    try:
+        yield
+    finally:
+        _limit_memory(left_bytes)
+
+
 def _limit_memory(memory_bytes: int) -> None:
     """Caps the address space at what is mapped now (libraries, mostly) plus the allowance."""
-    mapped_pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
-    limit = mapped_pages * resource.getpagesize() + memory_bytes
+    limit = _mapped_bytes() + memory_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _mapped_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+    return pages * resource.getpagesize()
