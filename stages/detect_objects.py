@@ -1,7 +1,11 @@
-"""Boxes of what moves in a clip, at every tracking frame."""
+"""Boxes of what moves in a clip, or of what a detector knows, at every tracking frame."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -10,10 +14,12 @@ from schemas.clip import Affine, DecodedClip, DetectedClip, Detection
 from schemas.outcome import Reason, Skip
 from schemas.time import seconds
 from stages.algorithms.camera import IDENTITY, chain, global_motion, mean_shift_px
+from stages.algorithms.labels import read_labels
 from stages.algorithms.motion import MAX_COVER, Blob, FrameMotion, find_motion
 from stages.base import Resources, Stage
 from stages.media.child import Limits
 from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
+from stages.models.onnx_detector import Export, Found, OnnxDetector
 
 DETECTOR = "motion/1"
 MIN_FRAMES = 5  # a median of fewer is no background
@@ -23,39 +29,152 @@ KEY_SHIFT = 0.05  # frame diagonals after which another frame becomes the refere
 MAX_RESIDUAL = 0.2  # residual share of the frame under a compensated camera
 MAX_BLOBS_MOVING = 8
 MAX_DARK_SHARE = 0.5  # of the frames, that may be lost to fades and flashes
+CORE = 0.25  # of a recognised box, on each side, that is left out of its colour: there is ground in its corners
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a worker looks with; the motion expert needs no detector."""
+
+    frames: ClipFrames
+    detector: OnnxDetector | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectObjects(Stage[DecodedClip, DetectedClip, ClipFrames]):
-    """Adds the expert's detections and the camera path, both in pixels of the upright frame."""
+class DetectObjects(Stage[DecodedClip, DetectedClip, Sight]):
+    """Adds the expert's detections and the camera path, both in pixels of the upright frame.
 
-    expert: str = "motion"
-    min_area: float = 0.001  # of the frame
+    The fields from `model` on belong to the expert onnx; stages/models/onnx_detector.py says what an export must be.
+    """
+
+    expert: str = "motion"  # "motion" | "onnx"
+    min_area: float = 0.001  # of the frame: of what moves
+    model: str = ""  # path of the .onnx file
+    anchors: str = ""  # path of an .npy file, where the boxes of an SSD are codes
+    labels: str = "coco91"  # or the path of a text file with a label a line
+    pixels: tuple[float, float] = (-1.0, 1.0)  # what black and white are to the detector
+    resize: str = "stretch"  # "stretch" | "letterbox"
+    score: float = 0.3  # least; the scale belongs to the detector
+    classes: tuple[str, ...] = ()  # labels that are kept; none: all
+    min_side_px: dict[str, float] = field(default_factory=dict)  # of the upright frame, by label: least shorter side
     store_dir: str = STORE_DIR
     store_gb: float = STORE_GB
 
-    resources = Resources(cpus=1, memory_gb=1.0)
-    operational = frozenset({"store_dir", "store_gb"})
+    version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources(cpus=1, memory_gb=1.0)
+    operational: ClassVar[frozenset[str]] = frozenset({"store_dir", "store_gb"})
 
     def __post_init__(self) -> None:
-        if self.expert != "motion":
-            raise ValueError(f"no expert {self.expert!r}; there is: 'motion'")
+        if self.expert not in ("motion", "onnx"):
+            raise ValueError(f"no expert {self.expert!r}; there are: 'motion', 'onnx'")
         if not 0 < self.min_area < 1:
             raise ValueError(f"min_area={self.min_area} is no share of the frame: give a number between 0 and 1")
+        if self.expert == "motion":
+            if self.model:
+                raise ValueError(f"model {self.model!r} is for the expert onnx; this one is motion")
+            return
+        if not 0 < self.score < 1:
+            raise ValueError(f"score={self.score:g} is no probability: give a number between 0 and 1")
+        words = self._export().labels
+        unknown = [word for word in (*self.classes, *self.min_side_px) if word not in words]
+        if unknown:
+            raise ValueError(f"{self.labels} has no label {', '.join(map(repr, unknown))}")
 
-    def open(self) -> ClipFrames:
-        return ClipFrames(self.store_dir, self.store_gb, Limits())
+    def _export(self) -> Export:
+        return Export(
+            model=self.model,
+            anchors=self.anchors,
+            labels=read_labels(self.labels),
+            pixels=self.pixels,
+            resize=self.resize,
+        )
 
-    def close(self, frames: ClipFrames) -> None:
-        frames.close()
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Those of the expert that is used; a detector and its labels by what they hold, wherever they lie."""
+        if self.expert == "motion":
+            return {"expert": self.expert, "min_area": self.min_area}
+        own = {k: v for k, v in super().parameters.items() if k not in ("min_area", "model", "anchors")}
+        export = self._export()
+        return own | {
+            "labels": export.labels,
+            "min_side_px": sorted(self.min_side_px.items()),
+            "detector": self._detector_id(export),
+            "onnxruntime": installed_version("onnxruntime"),
+        }
 
-    def process(self, frames: ClipFrames, clips: Sequence[DecodedClip], /) -> list[DetectedClip | Skip]:
+    def _detector_id(self, export: Export) -> str:
+        return f"onnx/{Path(self.model).stem}@{_revision(export)}"
+
+    def open(self) -> Sight:
+        """Loads the detector, with as many threads as the stage holds cores."""
+        frames = ClipFrames(self.store_dir, self.store_gb, Limits())
+        if self.expert == "motion":
+            return Sight(frames)
+        return Sight(frames, OnnxDetector(self._export(), threads=max(1, int(self.resources.cpus))))
+
+    def close(self, sight: Sight) -> None:
+        sight.frames.close()
+
+    def process(self, sight: Sight, clips: Sequence[DecodedClip], /) -> list[DetectedClip | Skip]:
         return [
-            detected(clip, frames.load(clip), self.min_area)
+            self._look(sight, clip)
             if len(clip.track_tick) >= MIN_FRAMES
             else Skip(Reason.TOO_FEW_FRAMES, f"{len(clip.track_tick)} tracking frames < {MIN_FRAMES}")
             for clip in clips
         ]
+
+    def _look(self, sight: Sight, clip: DecodedClip) -> DetectedClip | Skip:
+        frames_THWC = sight.frames.load(clip)
+        if sight.detector is None:
+            return detected(clip, frames_THWC, self.min_area)
+        camera_path = followed_camera(clip, frames_THWC)
+        if isinstance(camera_path, Skip):
+            return camera_path
+        found = sight.detector.find(frames_THWC, least_score=self.score, classes=self.classes)
+        return recognised(clip, frames_THWC, found, camera_path, self.min_side_px, self._detector_id(self._export()))
+
+
+@cache
+def _revision(export: Export) -> str:
+    return export.revision
+
+
+def followed_camera(clip: DecodedClip, frames_THWC: np.ndarray) -> list[Affine] | Skip:
+    """The camera path of a clip whose subjects a detector finds: without one, no motion can be claimed."""
+    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames_THWC]
+    path, lost = _anchored_path(greys) if clip.camera != "static" else ([IDENTITY] * len(greys), 0.0)
+    if lost > MAX_LOST:
+        why = f"the camera ({clip.camera}) cannot be followed over {lost:.0%} of the steps > {MAX_LOST:.0%}"
+        return Skip(Reason.CAMERA_MOVES, why)
+    drift = None if any(affine != IDENTITY for affine in path) else _drift_px(greys)
+    if drift is not None:
+        return Skip(Reason.CAMERA_MOVES, f"camera called {clip.camera}, yet the picture drifts by {drift:.1f} px")
+    return path
+
+
+def recognised(
+    clip: DecodedClip,
+    frames_THWC: np.ndarray,
+    found: Sequence[Sequence[Found]],
+    camera_path: Sequence[Affine],
+    min_side_px: Mapping[str, float],
+    detector: str,
+) -> DetectedClip | Skip:
+    """The clip with what a detector found in its tracking frames, in store pixels; too small boxes are left out."""
+    scale_x, scale_y = clip.width_px / clip.store_width_px, clip.height_px / clip.store_height_px
+    all_boxes = [
+        _recognised(t, thing, frames_THWC[t], scale_x, scale_y) for t, things in enumerate(found) for thing in things
+    ]
+    detections = tuple(d for d in all_boxes if _shorter_side_px(d) >= min_side_px.get(d.label, 0.0))
+    if not detections:
+        return Skip(Reason.NO_SUBJECT, f"nothing is recognised; {len(all_boxes)} boxes are under min_side_px")
+    return clip.extend(
+        DetectedClip,
+        detections=detections,
+        camera_path=tuple(_scaled(affine, scale_x, scale_y) for affine in camera_path),
+        detector=detector,
+    )
 
 
 def detected(clip: DecodedClip, frames_THWC: np.ndarray, min_area: float) -> DetectedClip | Skip:
@@ -135,6 +254,29 @@ def doubt_about(camera: str, motion: Sequence[FrameMotion]) -> Skip | None:
     if camera != "static" and count > MAX_BLOBS_MOVING:
         return Skip(Reason.CAMERA_MOVES, f"{lead}{count:g} blobs a frame > {MAX_BLOBS_MOVING}")
     return None
+
+
+def _recognised(t: int, thing: Found, frame_HWC: np.ndarray, scale_x: float, scale_y: float) -> Detection:
+    """A box has no outline of its own, so fill and outline are 0; its colour is that of its middle."""
+    x1, y1, x2, y2 = thing.box_xyxy_px
+    inset_x, inset_y = CORE * (x2 - x1), CORE * (y2 - y1)
+    left, top = int(x1 + inset_x), int(y1 + inset_y)
+    right, bottom = max(left + 1, int(x2 - inset_x)), max(top + 1, int(y2 - inset_y))
+    r, g, b = (float(v) for v in np.median(frame_HWC[top:bottom, left:right], axis=(0, 1)))
+    return Detection(
+        frame=t,
+        box_xyxy_px=(x1 * scale_x, y1 * scale_y, x2 * scale_x, y2 * scale_y),
+        label=thing.label,
+        score=thing.score,
+        rgb=(r, g, b),
+        fill=0.0,
+        outline=0.0,
+    )
+
+
+def _shorter_side_px(detection: Detection) -> float:
+    x1, y1, x2, y2 = detection.box_xyxy_px
+    return min(x2 - x1, y2 - y1)
 
 
 def _detection(t: int, blob: Blob, scale_x: float, scale_y: float) -> Detection:

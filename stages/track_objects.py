@@ -1,14 +1,12 @@
-"""Who is who over a clip: detections become tracks of subjects that move."""
+"""Who is who over a clip: detections become tracks, of the motion expert those of subjects that move."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed_version
 
 import numpy as np
-import supervision as sv
-from trackers import ByteTrackTracker
-from trackers.utils.iou import BIoU
 
 from schemas.clip import Box, DetectedClip, Detection, Track, TrackedClip
 from schemas.outcome import Reason, Skip
@@ -24,9 +22,9 @@ from stages.algorithms.association import (
     to_first_frame,
 )
 from stages.algorithms.camera import IDENTITY
+from stages.algorithms.chains import TRACKERS, Thresholds, chains
 from stages.base import Resources, Stage
 
-BUFFER_RATE_HZ = 30  # the unit of the library's lost_track_buffer
 MIN_SEEN = 0.7  # of the frames between a track's ends
 OVERLAY_MOVED = 0.004  # of the frame diagonal: what a moving camera leaves in place is painted on the picture
 MOVING_CAMERA_FACTOR = 1.5  # a moving camera makes outlines unsure: more motion is asked for
@@ -34,23 +32,31 @@ MOVING_CAMERA_SCORE = 0.65  # and more contrast
 MIN_STRAIGHT = 0.4  # way made good over way gone, under a moving camera: residues jump to and fro
 PARALLAX_RATIO = 2.0  # what slides by up to this many times the camera's shift, along it, may stand nearby
 PARALLAX_COSINE = 0.8
-BOX_BUFFER = 0.5  # boxes grow by this share of their size on each side before they are compared: fast small subjects
+# The motion expert's scores begin at .5, and its small subjects are fast.
+MOTION = Thresholds(start_score=0.5, min_iou=0.1, box_buffer=0.5)
+# A detector's: chosen on TUD-Campus with SSDLite (benchmarks/tracking.py measures them on other films).
+RECOGNISED = Thresholds(start_score=0.5, min_iou=0.2, box_buffer=0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
-    """Adds ByteTrack's tracks, a new tracker for each clip; observations are the detected boxes."""
+    """Adds tracks, a new tracker for each clip and label; observations are the detected boxes."""
 
+    tracker: str = "bytetrack"  # "bytetrack" | "ocsort" | "botsort"
     patience_s: float = 0.5  # a subject may be unseen this long
     min_track_s: float = 0.5
-    min_score: float = 0.5  # the scale belongs to the detector: the motion expert's threshold is at .5
-    min_iou: float = 0.1  # between buffered boxes
-    min_moved_size: float = 0.25  # of its own size: a thing that never moves is no subject
+    start_score: float | None = None  # of a box that begins a track; None: the expert's own, as is min_iou
+    min_iou: float | None = None  # between buffered boxes
+    min_moved_size: float = 0.25  # of its own size: for the motion expert a thing that never moves is no subject
     min_moved_frame: float = 0.015  # of the frame diagonal
     area_jump: float = 2.0  # factor between consecutive boxes at which identity is in doubt
-    colour_jump: float = 70.0  # levels of a channel, likewise
+    colour_jump: float = 70.0  # levels of a channel, likewise; of the motion expert's boxes only
 
     resources = Resources(cpus=0.5, memory_gb=0.3)
+
+    def __post_init__(self) -> None:
+        if self.tracker not in TRACKERS:
+            raise ValueError(f"no tracker {self.tracker!r}; there are: {', '.join(TRACKERS)}")
 
     def process(self, _: None, clips: Sequence[DetectedClip], /) -> list[TrackedClip | Skip]:
         return [self._tracked(clip) for clip in clips]
@@ -82,62 +88,62 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
         )
         rejected = sum(lost.values())
         return clip.extend(
-            TrackedClip, tracks=tracks, rejected=rejected, tracker=f"bytetrack/trackers-{installed_version('trackers')}"
+            TrackedClip,
+            tracks=tracks,
+            rejected=rejected,
+            tracker=f"{self.tracker}/trackers-{installed_version('trackers')}",
         )
 
     def _pieces(self, clip: DetectedClip, time_s: Sequence[float], step_s: float) -> tuple[list[list[Detection]], int]:
         """Chains cut where identity is in doubt, without those that show two subjects as one; and their number."""
-        chains = [
+        linked = [
             broken_at_jumps(
                 chain,
                 time_s,
                 frame_size_px=(clip.width_px, clip.height_px),
                 area_jump=self.area_jump,
-                colour_jump=self.colour_jump,
+                # The middle of a detector's box shows whoever passes in front: on the true boxes of 15 s of PETS, which
+                # the tracker keeps apart without a switch, the rule cut ten times (benchmarks/tracking.py).
+                colour_jump=math.inf if is_recognised(clip) else self.colour_jump,
                 patience_s=self.patience_s,
             )
-            for chain in self._chains(clip, time_s, step_s)
+            for chain in self._chains(clip, time_s)
         ]
         patience = round(self.patience_s / step_s)
         kept: list[list[Detection]] = []
-        for number, parts in enumerate(chains):
-            others = [part for k, more in enumerate(chains) if k != number for part in more]
+        for number, parts in enumerate(linked):
+            label = parts[0][0].label  # a rider who comes into view on a bicycle has not swallowed it
+            others = [
+                part for k, more in enumerate(linked) if k != number and more[0][0].label == label for part in more
+            ]
             kept += parts[:1] + [part for part in parts[1:] if not swallows(part[0], others, max_gap=patience)]
-        return kept, sum(len(parts) for parts in chains) - len(kept)
+        return kept, sum(len(parts) for parts in linked) - len(kept)
 
-    def _chains(self, clip: DetectedClip, time_s: Sequence[float], step_s: float) -> list[list[Detection]]:
-        """ByteTrack's chains, associated in the pixels of tracking frame 0, where the camera stands still."""
-        tracker = ByteTrackTracker(
-            # One unit more than asked: the exact rule is applied to the chains, in seconds of this clip.
-            lost_track_buffer=round(self.patience_s * BUFFER_RATE_HZ) + 1,
-            frame_rate=1 / step_s,
-            track_activation_threshold=self.min_score,
-            minimum_consecutive_frames=1,
-            minimum_iou_threshold=self.min_iou,
-            high_conf_det_threshold=self.min_score,
-            iou=BIoU(buffer_ratio=BOX_BUFFER),
+    def _chains(self, clip: DetectedClip, time_s: Sequence[float]) -> list[list[Detection]]:
+        """The tracker's chains, label by label, linked in the pixels of tracking frame 0, where the camera stands."""
+        own = RECOGNISED if is_recognised(clip) else MOTION
+        thresholds = replace(
+            own,
+            start_score=own.start_score if self.start_score is None else self.start_score,
+            min_iou=own.min_iou if self.min_iou is None else self.min_iou,
         )
-        chains: list[list[Detection]] = []
-        for t, now_s in enumerate(time_s):
-            seen = [d for d in clip.detections if d.frame == t]
-            boxes_N4 = np.array([to_first_frame(d.box_xyxy_px, clip.camera_path[t]) for d in seen]).reshape(-1, 4)
-            given = sv.Detections(
-                xyxy=boxes_N4,
-                confidence=np.array([d.score for d in seen], dtype=np.float64),
-                data={"index": np.arange(len(seen))},
+        found: list[list[Detection]] = []
+        for label in sorted({d.label for d in clip.detections}):
+            seen: list[list[Detection]] = [[] for _ in time_s]
+            for d in clip.detections:
+                if d.label == label:
+                    seen[d.frame].append(d)
+            steady = [[to_first_frame(d.box_xyxy_px, clip.camera_path[d.frame]) for d in row] for row in seen]
+            linked = chains(
+                [np.array(row, dtype=np.float64).reshape(-1, 4) for row in steady],
+                [np.array([d.score for d in row], dtype=np.float64) for row in seen],
+                time_s,
+                tracker=self.tracker,
+                patience_s=self.patience_s,
+                thresholds=thresholds,
             )
-            result = tracker.update(given, timestamp=now_s)
-            ids = [] if result.tracker_id is None else result.tracker_id.tolist()
-            for index, number in zip(result.data.get("index", ()), ids, strict=True):
-                if number >= 0:
-                    chains[number].append(seen[int(index)])
-            # The library names a track at its second box and forgets the first: name new tracks here, with their box.
-            for tracklet in tracker.tracks:
-                if tracklet.tracker_id == -1:
-                    tracklet.tracker_id = len(chains)
-                    start = np.abs(boxes_N4 - tracklet.get_state_bbox()).sum(axis=1).argmin()
-                    chains.append([seen[int(start)]])
-        return chains
+            found += [[seen[t][index] for t, index in chain] for chain in linked]
+        return found
 
     def _why_not(
         self, piece: Sequence[Detection], clip: DetectedClip, time_s: Sequence[float], step_s: float
@@ -145,6 +151,12 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
         """Why this piece is no subject, in a word, or None."""
         if time_s[piece[-1].frame] - time_s[piece[0].frame] + step_s < self.min_track_s - 1e-6:
             return "short"
+        cause = self._why_still(piece, clip)
+        is_broken = len(piece) < MIN_SEEN * (piece[-1].frame - piece[0].frame + 1)
+        return "broken" if is_broken and cause != "still" else cause
+
+    def _why_still(self, piece: Sequence[Detection], clip: DetectedClip) -> str | None:
+        """Why the motion of this piece is not its own, in a word, or None. What a detector knows may stand."""
         raw = [o.box_xyxy_px for o in piece]
         cut = cut_sides(raw, (clip.width_px, clip.height_px))
         diagonal_px = float(np.hypot(clip.width_px, clip.height_px))
@@ -155,10 +167,11 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
             self.min_moved_frame * diagonal_px,
         )
         steady = [to_first_frame(o.box_xyxy_px, clip.camera_path[o.frame]) for o in piece]
-        if moved_px(steady, cut) < wanted_px:
+        has_moved = moved_px(steady, cut) >= wanted_px
+        if is_recognised(clip):
+            return "parallax" if is_moving and has_moved and _follows_camera(steady, piece, clip) else None
+        if not has_moved:
             return "still"
-        if len(piece) < MIN_SEEN * (piece[-1].frame - piece[0].frame + 1):
-            return "broken"
         if is_moving and float(np.median([o.score for o in piece])) < MOVING_CAMERA_SCORE:
             return "faint"
         if is_moving and straightness(steady) < MIN_STRAIGHT:
@@ -169,6 +182,11 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
         if camera_px > wanted_px and moved_px(raw, cut) < OVERLAY_MOVED * diagonal_px:
             return "overlay"
         return None
+
+
+def is_recognised(clip: DetectedClip) -> bool:
+    """Whether its boxes come from a detector that knows what they show, standing or moving."""
+    return clip.detector.startswith("onnx/")
 
 
 def _follows_camera(steady: Sequence[Box], piece: Sequence[Detection], clip: DetectedClip) -> bool:

@@ -22,6 +22,7 @@ ONLY_IN = {
     "vllm": ("stages/models/",),
     "open_clip": ("stages/models/",),
     "deepspeed": ("pipeline/train/",),
+    "onnxruntime": ("stages/models/",),
     "av": ("stages/media/",),
     "scenedetect": ("stages/media/", "stages/split_shots.py"),
     "argparse": ("jobs/",),
@@ -30,7 +31,7 @@ ONLY_IN = {
 SCHEMAS_MAY_USE = {*sys.stdlib_module_names, "pyarrow", "schemas"}
 FILES = sorted(f.relative_to(ROOT) for d in MAY_IMPORT for f in (ROOT / d).rglob("*.py"))
 VERBS = sorted(f.stem for f in (ROOT / "stages").glob("*.py") if f.stem != "__init__")
-BLOCKED = ("torch", "transformers", "vllm", "av", "ray", "open_clip")
+BLOCKED = ("torch", "transformers", "vllm", "av", "ray", "open_clip", "onnxruntime")
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

@@ -11,7 +11,7 @@ import numpy as np
 
 from schemas.clip import Trajectory
 from schemas.sample import Message, Sample
-from stages.algorithms.describe import COLOURS, COMPASS, SHAPES, SIZES
+from stages.algorithms.describe import COLOURS, COMPASS, SHAPES, SIZES, is_labelled
 from stages.algorithms.draws import draws
 from stages.algorithms.questions import Program, Rendered, Unanswerable, render
 from stages.algorithms.scene import Scene
@@ -128,6 +128,8 @@ def _absent(scene: Scene, rng: np.random.Generator) -> str | None:
     if not scene.tracks:
         return None
     track = scene.tracks[int(rng.integers(len(scene.tracks)))]
+    if is_labelled(track):  # has no size word, and nothing can be said to be absent beside it
+        return None
     size, colour = track.appearance.split(" ")
     other_colours = [c for c in COLOURS if c != colour]
     wrong = [f"{size} {c} {track.name}" for c in other_colours]

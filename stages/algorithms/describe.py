@@ -17,6 +17,7 @@ ROWS = ("top", "centre", "bottom")
 COMPASS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")  # by 45 degrees, y down
 STILL = "still"
 SHAPES = ("circle", "square", "triangle")
+OBJECT = "object"  # what the motion expert calls anything else; every other name is a detector's label
 # Least and most fill and outline of the motion expert's blobs after H.264; shapes of 15 px have the roundest corners.
 SHAPE_RANGES = {
     "square": (0.94, 1.0, 0.72, 0.91),
@@ -39,6 +40,10 @@ BLACK, PALE, WHITE = 0.22, 0.22, 0.78  # value, saturation, value: borders of bl
 TONE_MARGIN = 0.1  # of value and saturation
 HUE_MARGIN = 8.0  # degrees
 WINDOW_S = 0.25  # motion at a moment is measured over this long before and after
+LABELLED_WINDOW_S = 1.0  # the same of a detector's boxes, which are less steady than outlines
+LABELLED_SPEED_BORDER = 0.12  # own sizes a second: a car far away creeps over the picture and is not still
+SAME_COLOUR = 0.8  # of a labelled subject's boxes that must agree on a colour, which else is not named
+MAX_COLOUR_RISK = 0.5  # and how near its median may be to another colour
 MIN_PHASE_S = 0.3  # a shorter change of motion is jitter
 EDGE = 0.02  # of the frame side: a box this near the border touches it
 
@@ -118,6 +123,27 @@ def size_risk(area_share: float) -> float:
     return max(0.0, 1.0 - (max(ratio, 1 / ratio) - 1.0) / SIZE_MARGIN)
 
 
+def is_labelled(path: Trajectory) -> bool:
+    """Whether a detector named the subject. It misses others like it, may lose it, and sees what stands, too."""
+    return path.name not in (*SHAPES, OBJECT)
+
+
+def appearance(track: Track, frame: Frame) -> tuple[str, float]:
+    """Size and colour of what moved, or the colour alone of what has a label ("" where it is not sure); and the risk.
+
+    The size word is of the picture: a "small car" is one far away, so what has a label has none.
+    """
+    seen = track.observations
+    rgb = [median(o.rgb[c] for o in seen) for c in range(3)]
+    if track.label:
+        colour = colour_word(rgb)
+        agreed = sum(colour_word(o.rgb) == colour for o in seen) / len(seen)
+        return (colour if agreed >= SAME_COLOUR and colour_risk(rgb) <= MAX_COLOUR_RISK else ""), 0.0
+    area = median((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (o.box_xyxy_px for o in seen))
+    size = SIZES[area >= LARGE_AREA * frame.width_px * frame.height_px]
+    return f"{size} {colour_word(rgb)}", max(colour_risk(rgb), size_risk(area / (frame.width_px * frame.height_px)))
+
+
 def shape_word(observations: Sequence[Detection], width_px: int, height_px: int) -> str:
     """A shape's name where fill, outline and aspect agree over the whole track, else "object"."""
     whole = [o for o in observations if not _touches(o.box_xyxy_px, width_px, height_px)]
@@ -137,19 +163,22 @@ def shape_word(observations: Sequence[Detection], width_px: int, height_px: int)
 def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Affine], frame: Frame) -> Trajectory:
     """The attribute trajectory of a track: one moment for each frame at which it was observed."""
     seen = track.observations
-    area = median((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (o.box_xyxy_px for o in seen))
-    rgb = [median(o.rgb[c] for o in seen) for c in range(3)]
+    looks, looks_risk = appearance(track, frame)
     points = [_compensated(o.box_xyxy_px, camera_path[o.frame]) for o in seen]
     times = [track_tick[o.frame] * frame.tick_s for o in seen]
     gaps = 1.0 - len(seen) / (seen[-1].frame - seen[0].frame + 1)
-    words = [_motion_at(k, points, times, frame) for k in range(len(seen))]
+    window_s, scale_px = WINDOW_S, frame.diagonal_px
+    if track.label:
+        size_px = median(((x2 - x1) * (y2 - y1)) ** 0.5 for x1, y1, x2, y2 in (o.box_xyxy_px for o in seen))
+        window_s, scale_px = LABELLED_WINDOW_S, min(scale_px, size_px * LABELLED_SPEED_BORDER / SPEED_BORDER)
+    words = [_motion_at(k, points, times, scale_px, window_s) for k in range(len(seen))]
     return Trajectory(
         track_id=track.track_id,
         name=track.label or shape_word(seen, frame.width_px, frame.height_px),
-        appearance=f"{SIZES[area >= LARGE_AREA * frame.width_px * frame.height_px]} {colour_word(rgb)}",
+        appearance=looks,
         frame_width_px=frame.width_px,
         frame_height_px=frame.height_px,
-        risk=max(gaps, colour_risk(rgb), size_risk(area / (frame.width_px * frame.height_px))),
+        risk=max(gaps, looks_risk),
         moments=tuple(
             Moment(
                 tick=track_tick[o.frame],
@@ -164,7 +193,10 @@ def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Af
 
 
 def events(path: Trajectory, track_tick: Sequence[int]) -> tuple[Event, ...]:
-    """Entering and appearing, leaving and disappearing, where they happen inside the clip."""
+    """Entering and appearing, leaving and disappearing, where they happen inside the clip.
+
+    A detector that finds or loses a subject away from the edge tells of itself: that is no event.
+    """
     found: list[Event] = []
     first, last = path.moments[0], path.moments[-1]
     # Two grid steps: the tracker needs two frames to confirm a subject.
@@ -174,7 +206,7 @@ def events(path: Trajectory, track_tick: Sequence[int]) -> tuple[Event, ...]:
     if last.tick < track_tick[max(0, len(track_tick) - 3)]:
         kind = "leaves" if _at_edge(path, last) else "disappears"
         found.append(Event(kind=kind, track_id=path.track_id, tick=last.tick))
-    return tuple(found)
+    return tuple(e for e in found if not is_labelled(path) or e.kind in ("enters", "leaves"))
 
 
 def phases(path: Trajectory, tick_s: float) -> tuple[str, ...]:
@@ -190,7 +222,8 @@ def phases(path: Trajectory, tick_s: float) -> tuple[str, ...]:
     for i, run in enumerate(runs):
         # Between two motions the window sees both, for its whole width: "up left, then left, then down left".
         inside = 0 < i < len(runs) - 1
-        least_s = max(MIN_PHASE_S, 2 * WINDOW_S + step_s) if inside else MIN_PHASE_S
+        window_s = LABELLED_WINDOW_S if is_labelled(path) else WINDOW_S
+        least_s = max(MIN_PHASE_S, 2 * window_s + step_s) if inside else MIN_PHASE_S
         long_enough = (run[-1].tick - run[0].tick) * tick_s + step_s >= least_s - 1e-9
         if long_enough and (not words or words[-1] != run[0].action):
             words.append(run[0].action)
@@ -198,16 +231,16 @@ def phases(path: Trajectory, tick_s: float) -> tuple[str, ...]:
 
 
 def _motion_at(
-    k: int, points: Sequence[tuple[float, float]], times: Sequence[float], frame: Frame
+    k: int, points: Sequence[tuple[float, float]], times: Sequence[float], scale_px: float, window_s: float
 ) -> tuple[str, float]:
-    """Motion around observation k, by the displacement inside +- WINDOW_S of it."""
-    near = [i for i, t in enumerate(times) if abs(t - times[k]) <= WINDOW_S + 1e-6]
+    """Motion around observation k, by the displacement inside +- `window_s` of it."""
+    near = [i for i, t in enumerate(times) if abs(t - times[k]) <= window_s + 1e-6]
     if len(near) < 2:
         near = sorted({max(0, k - 1), k, min(len(times) - 1, k + 1)})
     if len(near) < 2:
         return STILL, 1.0
     (x0, y0), (x1, y1) = points[near[0]], points[near[-1]]
-    return motion_word(x1 - x0, y1 - y0, times[near[-1]] - times[near[0]], frame.diagonal_px)
+    return motion_word(x1 - x0, y1 - y0, times[near[-1]] - times[near[0]], scale_px)
 
 
 def _phrase(word: str) -> str:

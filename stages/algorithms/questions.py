@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.clip import Moment, Trajectory
-from stages.algorithms.describe import place_risk
+from stages.algorithms.describe import is_labelled, place_risk
 from stages.algorithms.scene import (
     MAX_NAMED,
     Scene,
+    a_name,
     coordinates,
+    fits,
     global_caption,
     in_place,
+    is_followed,
     name,
     runs,
     span_text,
@@ -33,6 +36,7 @@ NAME_FORMAT = "Answer with the subject."
 LETTERS = "ABCDEFGH"
 CAPTION_QUESTION = "What happens in this video?"
 TIMELINE_QUESTION = "Where is each moving subject over time? Answer in order, with frames."
+FOLLOWED_QUESTION = "Where are the tracked subjects over time? Answer in order, with frames."
 
 
 class Unanswerable(ValueError):
@@ -78,7 +82,7 @@ def record(scene: Scene, program: Program) -> Rendered:
     same = {
         "coordinate": lambda t, m: m is not None and coordinates(t, m) == coordinates(track, moment),
         "location": lambda t, m: m is not None and m.location == moment.location,
-        "appearance": lambda t, _: name(t) == name(track),
+        "appearance": lambda t, _: fits(track, t),
         "frames": lambda t, _: _span(scene, t) == (first, last),
         "time": lambda t, _: _span(scene, t) == (first, last),
         "action": lambda t, m: m is not None and m.action == moment.action,
@@ -87,11 +91,16 @@ def record(scene: Scene, program: Program) -> Rendered:
         raise Unanswerable(f"unknown attribute {by!r}")
     if by in ("frames", "time") and (first, last) == (1, scene.n_frames):
         raise Unanswerable(f"track {track.track_id} is seen throughout")
+    if by in ("frames", "time"):
+        _ends_known(scene, track, first, last)
     _unique([t for t in scene.tracks if same[by](t, scene.at(t, frame))], f"{by} at frame{frame}")
     question = f"{asks[by]} What is its whole track? {TRACK_FORMAT}"
+    # Motion tells subjects apart by size and colour; of cars without a sure colour there may be more than one.
+    is_one = not is_labelled(track) or sum(fits(track, t) for t in scene.tracks) == 1
     answer = (
-        f"It is the {name(track)}, {moment.action} {in_place(moment.location)}, and its track is "
-        f"{track_text(scene, track)}. It is seen from {span_text(scene, first, last)}."
+        f"It is {f'the {name(track)}' if is_one else a_name(track)}, {moment.action} {in_place(moment.location)}, "
+        f"and its track is {track_text(scene, track)}. It is {'tracked' if is_labelled(track) else 'seen'} from "
+        f"{span_text(scene, first, last)}."
     )
     if program["caption"]:
         question += " By the way, what happens in this video?"
@@ -112,13 +121,15 @@ def trajectory(scene: Scene, program: Program) -> Rendered:
     track = _track(scene, program["track"])
     frames = tuple(scene.seen(track))
     if program["ask"] == "trajectory":
-        _unique([t for t in scene.tracks if name(t) == name(track)], name(track))
+        _unique([t for t in scene.tracks if fits(track, t)], name(track))
         return Rendered(
             f"What is the track of the {name(track)}? {TRACK_FORMAT}", f"{track_text(scene, track)}.",
             "identity->trajectory", "text", _track_reward(scene, track), (track.track_id,), frames, track.risk,
         )  # fmt: skip
     text = track_text(scene, track, named=False)
     _unique([t for t in scene.tracks if scene.seen(t) and _boxes(scene, t) == _boxes(scene, track)], "track")
+    if is_labelled(track):
+        _unique([t for t in scene.tracks if fits(track, t)], name(track))
     answer = f"The {name(track)}."
     return Rendered(
         f"Which subject has this track? {text}. {NAME_FORMAT}", answer,
@@ -134,6 +145,7 @@ def when(scene: Scene, program: Program) -> Rendered:
     if len(at) != 1:
         raise Unanswerable(f"track {track.track_id} is {len(at)} times {in_place(location)}")
     first, last = at[0]
+    _ends_known(scene, track, first, last)
     risk = max([track.risk, *(_place_risk(track, seen[k]) for k in (first - 1, first, last, last + 1) if k in seen)])
     return Rendered(
         f"When is the {name(track)} {in_place(location)}? {SPAN_FORMAT}", f"From {span_text(scene, first, last)}.",
@@ -175,8 +187,13 @@ def direction(scene: Scene, program: Program) -> Rendered:
 
 
 def absent(scene: Scene, program: Program) -> Rendered:
-    """A subject that is not there (paper: negatives). About motion only: the expert sees what moves."""
+    """A subject that is not there (paper: negatives). About motion only: the expert sees what moves.
+
+    Nothing is absent where a detector looked: it misses subjects, small and hidden ones above all.
+    """
     subject = program["subject"]
+    if is_followed(scene):
+        raise Unanswerable("a detector may have missed it")
     if subject in scene.names:
         raise Unanswerable(f"a {subject} is there")
     answer = f"No {subject} moves in this video."
@@ -195,7 +212,7 @@ def dense(scene: Scene, program: Program) -> Rendered:
         [_place_risk(t, m) for t in scene.tracks for m in scene.seen(t).values()] + [t.risk for t in scene.tracks]
     )
     return Rendered(
-        TIMELINE_QUESTION, timeline(scene),
+        FOLLOWED_QUESTION if is_followed(scene) else TIMELINE_QUESTION, timeline(scene),
         "video->timeline", "text", {"kind": "exact", "value": timeline(scene)},
         tuple(t.track_id for t in scene.tracks), tuple(range(1, scene.n_frames + 1)), risk,
     )  # fmt: skip
@@ -232,7 +249,7 @@ def _track(scene: Scene, track_id: int) -> Trajectory:
 
 def _named(scene: Scene, track_id: int) -> Trajectory:
     track = _track(scene, track_id)
-    _unique([t for t in scene.tracks if name(t) == name(track)], name(track))
+    _unique([t for t in scene.tracks if fits(track, t)], name(track))
     return track
 
 
@@ -251,6 +268,17 @@ def _unique(candidates: list[Trajectory], what: str) -> None:
 def _span(scene: Scene, track: Trajectory) -> tuple[int, int] | None:
     seen = scene.seen(track)
     return (min(seen), max(seen)) if seen else None
+
+
+def _ends_known(scene: Scene, track: Trajectory, first: int, last: int) -> None:
+    """Raises Unanswerable where a labelled subject may be there before `first` or after `last`, only not detected."""
+    if not is_labelled(track):
+        return
+    seen = scene.seen(track)
+    before = first == 1 or first - 1 in seen or scene.event(track, ("enters", "appears"))
+    after = last == scene.n_frames or last + 1 in seen or scene.event(track, ("leaves", "disappears"))
+    if not (before and after):
+        raise Unanswerable(f"track {track.track_id} may be there before frame{first} or after frame{last}, undetected")
 
 
 def _boxes(scene: Scene, track: Trajectory) -> list[tuple[int, str]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from schemas.clip import Box, Event, Moment, Trajectory
 from schemas.time import seconds
-from stages.algorithms.describe import phases
+from stages.algorithms.describe import is_labelled, phases
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,30 @@ class Scene:
         return phases(track, self.time_base_num / self.time_base_den)
 
 
+PEOPLE = ("person", "man", "woman", "boy", "girl", "child", "pedestrian", "rider")  # the colour is what they wear
+
+
 def name(track: Trajectory) -> str:
-    """ "small red circle" """
-    return f"{track.appearance} {track.name}"
+    """ "small red circle", "red car", "person in red", "person" """
+    if not track.appearance:
+        return track.name
+    return f"{track.name} in {track.appearance}" if track.name in PEOPLE else f"{track.appearance} {track.name}"
+
+
+def a_name(track: Trajectory) -> str:
+    """ "a small red circle", "an orange car" """
+    return f"{'an' if name(track)[0] in 'aeiou' else 'a'} {name(track)}"
+
+
+def fits(track: Trajectory, other: Trajectory) -> bool:
+    """Whether the first one's name is right of the other, too: a car whose colour is not sure may be the red one."""
+    is_unsure = track.name == other.name and is_labelled(track) and not (track.appearance and other.appearance)
+    return name(other) == name(track) or is_unsure
+
+
+def is_followed(scene: Scene) -> bool:
+    """Whether a detector named the subjects: then there may be others, and these may be there unseen."""
+    return any(map(is_labelled, scene.tracks))
 
 
 def box_text(box: Box, width_px: int, height_px: int) -> str:
@@ -113,7 +134,9 @@ def global_caption(scene: Scene) -> str:
     longest = sorted(scene.tracks, key=lambda t: (-len(t.moments), t.track_id))[:MAX_NAMED]
     clauses = [_clause(scene, track) for track in scene.tracks if track in longest]
     others = len(scene.tracks) - len(clauses)
-    if others:
+    if others and is_followed(scene):
+        clauses.append("others are seen")
+    elif others:
         clauses.append(f"{others} other{'s' if others > 1 else ''} move{'' if others > 1 else 's'}")
     text = ", and ".join(clauses) + "."
     return text[0].upper() + text[1:]
@@ -129,7 +152,8 @@ def timeline(scene: Scene) -> str:
             states[-1] = (states[-1][0], frame, state)
         else:
             states.append((frame, frame, state))
-    return " ".join(f"{_frames(a, b)}: {', '.join(state) or 'nothing'}." for a, b, state in states)
+    nobody = "nothing tracked" if is_followed(scene) else "nothing"
+    return " ".join(f"{_frames(a, b)}: {', '.join(state) or nobody}." for a, b, state in states)
 
 
 def runs(frames: Sequence[int]) -> list[tuple[int, int]]:
@@ -147,7 +171,7 @@ def _clause(scene: Scene, track: Trajectory) -> str:
     steps = scene.phases(track)
     place = in_place(track.moments[-1].location)
     if not steps:
-        said = f"moves about {place}"
+        said = f"is {place}" if is_labelled(track) else f"moves about {place}"
     elif all(s == "still" for s in steps):
         said = f"stays still {place}"
     elif steps[0] == "still":
@@ -156,7 +180,7 @@ def _clause(scene: Scene, track: Trajectory) -> str:
         said = f"moves {_way(track, steps)}"
     start = scene.event(track, ("enters", "appears"))
     end = scene.event(track, ("leaves", "disappears"))
-    return f"a {name(track)} {f'{start} and ' if start else ''}{said}{f', then {end}' if end else ''}"
+    return f"{a_name(track)} {f'{start} and ' if start else ''}{said}{f', then {end}' if end else ''}"
 
 
 def _way(track: Trajectory, steps: Sequence[str]) -> str:

@@ -1,5 +1,8 @@
 """Detections of films with known truth, and the clips that are declined."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,8 @@ from schemas.clip import DetectedClip
 from schemas.outcome import Reason, Skip
 from stages.algorithms.camera import IDENTITY
 from stages.algorithms.motion import FrameMotion
-from stages.detect_objects import DetectObjects, detected, doubt_about
+from stages.detect_objects import DetectObjects, Sight, detected, doubt_about
+from tests.models.tiny_onnx import write, write_labels
 from tests.scenes import Film, Shape, clip_of, iou, line, render
 
 DISC = Shape(kind="disc", rgb=(220, 30, 30), size_px=36, place=line((-20, 60), (110, 10)))
@@ -45,7 +49,7 @@ def test_the_stage_loads_from_the_store_and_keeps_order(tmp_path_factory: pytest
     short = render([DISC], seconds=0.4)
     stage = DetectObjects(store_dir=str(tmp_path_factory.mktemp("store")))
     clips = [clip_of(film, camera="static"), clip_of(short, camera="static")]
-    rows = stage.process(FakeFrames(film), clips)  # type: ignore[arg-type]
+    rows = stage.process(Sight(FakeFrames(film)), clips)  # type: ignore[arg-type]
     assert isinstance(rows[0], DetectedClip)
     assert rows[1] == Skip(Reason.TOO_FEW_FRAMES, "4 tracking frames < 5")
 
@@ -106,3 +110,87 @@ def test_a_fade_is_no_subject() -> None:
 def test_an_unknown_expert_is_named() -> None:
     with pytest.raises(ValueError, match="no expert 'magic'"):
         DetectObjects(expert="magic", store_dir="unused")
+
+
+RED_CELL = ((80, 60, 120, 80), (255, 0, 0))  # of the 8 x 8 cells of a 320 x 160 frame: see tests/models/tiny_onnx.py
+SMALL_CELL = ((240, 0, 280, 20), (0, 0, 255))
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> dict[str, Any]:
+    """Parameters that name a tiny detector: red cells are persons, blue ones cars."""
+    model, anchors = write(tmp_path)
+    labels = str(write_labels(tmp_path))
+    return {"expert": "onnx", "model": str(model), "anchors": str(anchors), "labels": labels, "pixels": (0.0, 1.0)}
+
+
+def _still(n: int = 6) -> Film:
+    """A person and a car that stand, on ground with texture enough to follow a camera by."""
+    ground = np.random.default_rng(1).integers(60, 100, (160, 320, 1), np.uint8).repeat(3, axis=2)
+    for (x1, y1, x2, y2), rgb in (RED_CELL, SMALL_CELL):
+        ground[y1:y2, x1:x2] = rgb
+    return Film(frames_THWC=np.stack([ground] * n), boxes=[], fps=10)
+
+
+def _recognise(stage: DetectObjects, film: Film, camera: str = "static", scale: int = 1) -> DetectedClip | Skip:
+    loaded = stage.open()
+    sight = Sight(FakeFrames(film), loaded.detector)  # type: ignore[arg-type]
+    stage.close(loaded)
+    return stage.process(sight, [clip_of(film, camera=camera, scale=scale)])[0]
+
+
+def test_a_detectors_boxes_are_in_pixels_of_the_upright_frame(export: dict[str, Any], tmp_path: Path) -> None:
+    row = _recognise(DetectObjects(**export, store_dir=str(tmp_path / "store")), _still(), scale=2)
+    assert isinstance(row, DetectedClip)
+    assert [d.label for d in row.detections if d.frame == 3] == ["person", "car"]
+    assert {d.frame for d in row.detections} == set(range(6))
+    person, car = row.detections[:2]
+    assert person.box_xyxy_px == pytest.approx((160, 120, 240, 160), abs=1e-2)
+    assert car.box_xyxy_px == pytest.approx((480, 0, 560, 40), abs=1e-2)
+    assert person.rgb == (255, 0, 0)
+    assert row.detector.startswith("onnx/cells@")
+    assert set(row.camera_path) == {IDENTITY}
+
+
+def test_labels_and_sizes_are_filters(export: dict[str, Any], tmp_path: Path) -> None:
+    store: dict[str, Any] = {"store_dir": str(tmp_path / "store")}
+    row = _recognise(DetectObjects(**export, **store, classes=("car",)), _still())
+    assert isinstance(row, DetectedClip)
+    assert {d.label for d in row.detections} == {"car"}
+    row = _recognise(DetectObjects(**export, **store, min_side_px={"person": 20.5}), _still())
+    assert isinstance(row, DetectedClip)
+    assert {d.label for d in row.detections} == {"car"}
+    row = _recognise(DetectObjects(**export, **store, min_side_px={"person": 20.5, "car": 21}), _still())
+    assert row == Skip(Reason.NO_SUBJECT, "nothing is recognised; 12 boxes are under min_side_px")
+
+
+def test_a_camera_that_cannot_be_followed_is_declined_for_a_detector_too(
+    export: dict[str, Any], tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 160, 320, 3), np.uint8)  # every step is lost
+    film = Film(frames_THWC=noise, boxes=[], fps=10)
+    row = _recognise(DetectObjects(**export, store_dir=str(tmp_path / "store")), film, camera="moving")
+    assert isinstance(row, Skip)
+    assert row.reason is Reason.CAMERA_MOVES
+
+
+def test_a_detectors_parameters_are_checked_when_the_recipe_is_read(export: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"labels\.txt has no label 'cat'"):
+        DetectObjects(**export, classes=("cat",))
+    with pytest.raises(ValueError, match=r"labels\.txt has no label 'cat'"):
+        DetectObjects(**export, min_side_px={"cat": 4.0})
+    with pytest.raises(ValueError, match=r"model: no file 'gone\.onnx'"):
+        DetectObjects(**{**export, "model": "gone.onnx"})
+    with pytest.raises(ValueError, match="is for the expert onnx"):
+        DetectObjects(model=export["model"])
+
+
+def test_a_plan_knows_its_detector_by_its_bytes(export: dict[str, Any], tmp_path: Path) -> None:
+    one = DetectObjects(**export)
+    (tmp_path / "moved").mkdir()
+    model, anchors = write(tmp_path / "moved")
+    moved = DetectObjects(**{**export, "model": str(model), "anchors": str(anchors)})
+    assert moved.fingerprint == one.fingerprint
+    (tmp_path / "other").mkdir()
+    model, anchors = write(tmp_path / "other", is_logits=True)
+    assert DetectObjects(**{**export, "model": str(model), "anchors": str(anchors)}).fingerprint != one.fingerprint

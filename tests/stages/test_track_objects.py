@@ -167,3 +167,81 @@ def test_causes_are_counted() -> None:
     short = replace(row.detections[0], frame=10, box_xyxy_px=(250.0, 120.0, 280.0, 150.0))
     result = TrackObjects().process(None, [replace(row, detections=(*row.detections, short))])[0]
     assert result == Skip(Reason.NO_SUBJECT, "2 tracks: 1 short, 1 still")
+
+
+def _labelled(rows: list[list[tuple[str, Box, float]]], fps: int = 10) -> DetectedClip:
+    """A clip whose labelled detections are given, by frame: label, box, score."""
+    film = Film(frames_THWC=np.zeros((len(rows), 180, 320, 3), np.uint8), boxes=[], fps=fps)
+    seen = [
+        Detection(frame=t, box_xyxy_px=box, label=label, score=score, rgb=RED, fill=0.0, outline=0.0)
+        for t, row in enumerate(rows)
+        for label, box, score in row
+    ]
+    return clip_of(film, camera="static").extend(
+        DetectedClip, detections=tuple(seen), camera_path=(IDENTITY,) * len(rows), detector="onnx/given@0"
+    )
+
+
+@pytest.mark.parametrize("tracker", ["bytetrack", "ocsort", "botsort"])
+@pytest.mark.parametrize("is_labelled", [False, True])
+def test_each_tracker_follows_two_who_pass_each_other(tracker: str, is_labelled: bool) -> None:
+    rows = [
+        [
+            ("person", (20.0 + 6 * t, 50.0, 60.0 + 6 * t, 90.0), 0.9),
+            ("car", (260.0 - 6 * t, 95.0, 300.0 - 6 * t, 135.0), 0.8),
+        ]
+        for t in range(30)
+    ]
+    row = _labelled(rows)
+    if not is_labelled:
+        row = replace(row, detector="motion/1", detections=tuple(replace(d, label="") for d in row.detections))
+    result = TrackObjects(tracker=tracker).process(None, [row])[0]
+    assert isinstance(result, TrackedClip)
+    assert result.tracker.startswith(f"{tracker}/")
+    assert [track.label for track in result.tracks] == (["person", "car"] if is_labelled else ["", ""])
+    # All thirty boxes, the first one, too, which the library itself forgets.
+    for track, number in zip(result.tracks, (0, 1), strict=True):
+        assert [o.box_xyxy_px for o in track.observations] == [frame[number][1] for frame in rows]
+
+
+def test_a_rider_and_the_bicycle_are_two_tracks() -> None:
+    rows = [
+        [
+            ("person", (20.0 + 5 * t, 50.0, 50.0 + 5 * t, 110.0), 0.9),
+            ("bicycle", (15.0 + 5 * t, 80.0, 60.0 + 5 * t, 120.0), 0.9),
+        ]
+        for t in range(20)
+    ]
+    rows[7] = rows[7][:1]  # without a bicycle in this frame, its track must not take the person
+    tracks = _given(_labelled(rows)).tracks
+    assert [(track.label, len(track.observations)) for track in tracks] == [("bicycle", 19), ("person", 20)]
+    assert all(o.label == track.label for track in tracks for o in track.observations)
+
+
+def test_what_stands_is_a_subject_where_a_detector_knows_it() -> None:
+    still: list[list[tuple[str, Box, float]]] = [[("car", (100.0, 50.0, 140.0, 90.0), 0.9)]] * 20
+    assert len(_given(_labelled(still)).tracks) == 1
+    unknown = replace(_labelled(still), detector="motion/1")
+    assert TrackObjects().process(None, [unknown])[0] == Skip(Reason.NO_SUBJECT, "1 tracks: 1 still")
+
+
+def test_faint_boxes_begin_no_track_of_a_detector_and_may_continue_one() -> None:
+    def row(score: float) -> list[tuple[str, Box, float]]:
+        return [("car", (100.0, 50.0, 140.0, 90.0), score)]
+
+    begun = [row(0.9)] * 5 + [row(0.35)] * 5 + [row(0.9)] * 5
+    assert len(_given(_labelled(begun)).tracks[0].observations) == 15
+    result = TrackObjects().process(None, [_labelled([row(0.45)] * 15)])[0]
+    assert result == Skip(Reason.NO_SUBJECT, "no track")
+    assert isinstance(TrackObjects(start_score=0.4).process(None, [_labelled([row(0.45)] * 15)])[0], TrackedClip)
+
+
+def test_an_unknown_tracker_is_named() -> None:
+    with pytest.raises(ValueError, match="no tracker 'magic'; there are: bytetrack, ocsort, botsort"):
+        TrackObjects(tracker="magic")
+
+
+def test_who_passes_in_front_of_a_detectors_box_does_not_end_its_track() -> None:
+    row = _labelled([[("car", (100.0, 50.0, 140.0, 90.0), 0.9)]] * 20)
+    passed = tuple(replace(d, rgb=BLUE) if 8 <= d.frame < 11 else d for d in row.detections)
+    assert [len(track.observations) for track in _given(replace(row, detections=passed)).tracks] == [20]
