@@ -11,6 +11,7 @@ from stages.base import Stage
 from stages.compose_samples import ComposeSamples
 from stages.decode_clip import DecodeClip
 from stages.detect_objects import DetectObjects
+from stages.filter_clips import FilterClips
 from stages.probe_video import ProbeVideo
 from stages.score_captions import ScoreCaptions
 from stages.score_samples import ScoreSamples
@@ -39,6 +40,7 @@ class Recipe(BaseModel):
     probe: ProbeVideo = ProbeVideo()
     split: SplitShots = SplitShots()
     decode: DecodeClip = DecodeClip()
+    filter: FilterClips = FilterClips()
     detect: DetectObjects = DetectObjects()
     track: TrackObjects = TrackObjects()
     score_captions: ScoreCaptions = ScoreCaptions()

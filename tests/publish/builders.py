@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.funnel import Funnel, StageCount
 from pipeline.publish import FinishedVideo, RunFacts
 from pipeline.tally import Tally
-from schemas.clip import CaptionedClip, TrackedClip
+from schemas.clip import CaptionedClip, Quality, TrackedClip
 from schemas.outcome import Outcome
 from schemas.sample import ComposedClip, MeasuredClip, ScoredClip, ScorerCard, SelectedClip, TargetScore
 from schemas.time import spread
@@ -27,6 +27,10 @@ SIDE_PX, STORE_PX = 256, 128
 N_FRAMES = 8
 THRESHOLDS = Thresholds.from_card({"text_gain": 0.5, "tpl_key": 0.4})
 MAX_SCORED = 6
+QUALITY = Quality(
+    motion=0.02, sharpness=30.0, luminance=0.2, luminance_spread=0.1, black_share=0.0, frozen_share=0.0,
+    text_share=0.0, picture_share=1.0,
+)  # fmt: skip
 
 
 def world_of(video_id: str, shot: int) -> World:
@@ -130,7 +134,7 @@ def _tracked(video_id: str, shot: int, world: World, given: bool) -> TrackedClip
         track_tick=ticks, plan_index=spread(len(ticks), N_FRAMES), store_width_px=STORE_PX, store_height_px=STORE_PX,
         detections=tuple(o for t in tracks for o in t.observations),
         camera_path=((1.0, 0.0, 0.0, 0.0, 1.0, 0.0),) * len(ticks),
-        detector="world", tracks=tracks, rejected=0, tracker="world",
+        detector="world", tracks=tracks, rejected=0, tracker="world", quality=QUALITY,
     )  # fmt: skip
 
 
