@@ -21,15 +21,26 @@ if __name__ == "__main__":  # a script of a submitted job: its folder is jobs/, 
 
 from jobs.console import Console
 from jobs.recipe import Recipe, RecipeError
-from pipeline.build import Build, Built, NotOurs, check_folder, check_sealed, finished_videos, funnel_of
+from pipeline.build import (
+    Build,
+    Built,
+    NotOurs,
+    check_folder,
+    check_sealed,
+    finished_clips,
+    finished_videos,
+    funnel_of,
+)
 from pipeline.card import write_card
 from pipeline.funnel import Funnel
 from pipeline.ledger import Ledger
+from pipeline.near_duplicates import Copies, find_copies
 from pipeline.plan import Plan
 from pipeline.publish import FinishedVideo, RunFacts, publish
 from pipeline.report import write_report
 from pipeline.run_local import run_local
 from pipeline.sources import read_sources, videos_root
+from pipeline.storage import Place
 from pipeline.tally import Tally
 from schemas.manifest import Manifest
 from schemas.sample import SelectedClip
@@ -63,6 +74,7 @@ def build_plan(recipe: Recipe, videos: list[Video]) -> Plan[SelectedClip]:
         Plan.of(videos, Video)
         .then(recipe.stage(recipe.split))  # -> Clip, one a shot
         .then(recipe.stage(recipe.decode))  # -> DecodedClip: frames in the node's store
+        .then(recipe.stage(recipe.filter))  # -> DecodedClip: its quality measured
         .then(recipe.stage(recipe.detect))  # -> DetectedClip: expert boxes
         .then(recipe.stage(recipe.track))  # -> TrackedClip
         .then(DescribeTracks())  # -> DescribedClip: attribute trajectories
@@ -84,7 +96,7 @@ class Result:
 
 
 def build(
-    videos: str, out: Path, recipe: Recipe, *, runner: str, resume: bool, pack_frames: bool, console: Console
+    videos: str, out: Place, recipe: Recipe, *, runner: str, resume: bool, pack_frames: bool, console: Console
 ) -> Result:
     """Reads, builds, seals and reports; raises the named errors of sources, recipe, folder, ledger and publishing."""
     started, clock = datetime.now(UTC), time.monotonic()
@@ -105,7 +117,8 @@ def build(
     with work.ledger.open() as ledger:
         built = _run(work, ledger, sources, recipe, runner, console)
         console.phase("seal")
-        funnel = funnel_of(built)
+        copies = find_copies(finished_clips(built), drop=recipe.filter.drop_near_duplicates)
+        funnel = funnel_of(built).merge(copies.funnel)
         facts = RunFacts(
             engine=f"utr-engine {version('utr-engine')}",
             plan_fingerprint=work.fingerprint,
@@ -118,8 +131,8 @@ def build(
             runner=runner,
             workers=max(recipe.workers.values(), default=1),
         )
-        manifest = _seal(out, built, facts, recipe, pack_frames)
-    return Result(manifest=manifest, funnel=funnel, failed_share=built.failed / len(sources))
+        manifest = _seal(out, built, copies, facts, recipe, pack_frames)
+        return Result(manifest=manifest, funnel=funnel, failed_share=built.failed / len(sources))
 
 
 def _check_workers(recipe: Recipe, work: Build) -> None:
@@ -147,14 +160,17 @@ def _run(
         return work.run(ledger, sources, on_ray, progress)
 
 
-def _seal(out: Path, built: Built, facts: RunFacts, recipe: Recipe, pack_frames: bool) -> Manifest:
+def _seal(
+    out: Place, built: Built, copies: Copies, facts: RunFacts, recipe: Recipe, pack_frames: bool
+) -> Manifest:  # fmt: skip
     """Shards and manifest first, then what people look at: card and report."""
     tally = Tally()
 
     def counted() -> Iterator[FinishedVideo]:
-        for video in finished_videos(built):
+        for video in finished_videos(built, copies):
             tally.add(video)
             yield video
+        built.ledger.check()  # after it, what lies there is replaced
 
     decode = recipe.stage(recipe.decode)
     with ClipFrames(decode.store_dir, decode.store_gb) as frames:

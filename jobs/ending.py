@@ -9,8 +9,8 @@ from pipeline.block import SchemaError
 from pipeline.build import NotOurs
 from pipeline.collect import CreditError
 from pipeline.ledger import LedgerBusy, PlanChanged
-from pipeline.shards import PublishError
 from pipeline.sources import SourceError
+from pipeline.storage import NoStore, PublishError, store_errors
 from pipeline.worker import StageError
 from stages.media.child import ReadError
 from stages.models.checkpoint import NoScorer
@@ -25,7 +25,7 @@ EXIT = {
     6: "the run broke: a fault of the engine or the machine; finished videos are kept. doctor: wrong numbers",
     130: "interrupted; the same command goes on where this one stopped",
 }
-USAGE_ERRORS = (RecipeError, SourceError, NotOurs, LedgerBusy, PlanChanged, NoScorer)
+USAGE_ERRORS = (RecipeError, SourceError, NotOurs, LedgerBusy, PlanChanged, NoScorer, NoStore)
 BROKEN = (CreditError, SchemaError, StageError, ReadError, RuntimeError)  # RuntimeError: Ray's, and a worker that died
 
 
@@ -36,8 +36,8 @@ def exit_code(console: Console, job: Callable[[], int]) -> int:
         return job()
     except USAGE_ERRORS as error:
         return refused(console, str(error))
-    except (PublishError, OSError) as error:
-        text = f"error: {error}. The same command goes on from here."
+    except (PublishError, *store_errors()) as error:
+        text = f"error: {str(error).rstrip('.')}. The same command goes on from here."
         console.err.print(text, style="red", highlight=False, soft_wrap=True, markup=False)
         return 5
     except BROKEN as error:

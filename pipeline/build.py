@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,8 +11,11 @@ import pyarrow as pa
 from pipeline.collect import Finished, finished
 from pipeline.funnel import Funnel, StageCount
 from pipeline.ledger import Ledger, PlanChanged, difference
+from pipeline.near_duplicates import Copies
 from pipeline.plan import Plan
 from pipeline.publish import FinishedVideo, read_manifest
+from pipeline.storage import Place, is_there, writing
+from schemas.clip import DecodedClip
 from schemas.outcome import Outcome, Reason
 from schemas.sample import SelectedClip
 from schemas.video import Source, Video
@@ -51,7 +53,7 @@ class Build:
 
     probe: Callable[[list[Source]], Plan[Video]]
     process: Callable[[list[Video]], Plan[Any]]
-    work_dir: Path
+    work_dir: Place
     packages: Mapping[str, str]  # versions: another decoder or tracker makes other rows of equal parameters
 
     @property
@@ -98,21 +100,22 @@ class Build:
         return found
 
 
-def check_folder(out: Path) -> None:
+def check_folder(out: Place) -> None:
     """Raises NotOurs where the folder holds other things than a build: nothing of anybody's is overwritten."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise NotOurs(f"{out} is a file; choose another --out")
-    ours = (out / "_work" / "plan.json").exists() or (out / "manifest.json").exists()
-    held = [p.name for p in out.iterdir() if p.name != "_work"]
+    with writing(out):
+        if not is_there(out):
+            return
+        if not out.is_dir():
+            raise NotOurs(f"{out} is a file; choose another --out")
+        ours = is_there(out / "_work" / "plan.json") or is_there(out / "manifest.json")
+        held = [p.name for p in out.iterdir() if p.name != "_work"]
     if held and not ours:
         raise NotOurs(f"{out} holds {', '.join(sorted(held)[:3])} and is no build; choose another --out or empty it")
 
 
-def check_sealed(out: Path, build: Build) -> None:
+def check_sealed(out: Place, build: Build) -> None:
     """Raises PlanChanged where the folder is sealed by another plan: its work folder may have been deleted since."""
-    if not (out / "manifest.json").exists():
+    if not is_there(out / "manifest.json"):
         return
     manifest = read_manifest(out)
     if manifest.plan_fingerprint != build.fingerprint:
@@ -161,7 +164,13 @@ def funnel_of(built: Built) -> Funnel:
     return total
 
 
-def finished_videos(built: Built) -> Iterator[FinishedVideo]:
+def finished_clips(built: Built) -> Iterator[DecodedClip]:
+    """What pictures of all finished clips were found to be, without what was made of them."""
+    for _, video in built.read():
+        yield from DecodedClip.from_arrow(video.rows)
+
+
+def finished_videos(built: Built, copies: Copies) -> Iterator[FinishedVideo]:
     """All sources by id. One that never became a video, or is a copy, goes by "!" and its uri: before any id."""
     ended = {f.source_uri: list(f.outcomes) for f in built.early if f.outcomes}
     for outcome in built.copies:
@@ -169,4 +178,5 @@ def finished_videos(built: Built) -> Iterator[FinishedVideo]:
     for uri in sorted(ended):
         yield FinishedVideo(f"!{uri}", [], ended[uri])
     for video_id, video in built.read():
-        yield FinishedVideo(video_id, SelectedClip.from_arrow(video.rows), video.outcomes)
+        clips, copied = copies.without(SelectedClip.from_arrow(video.rows))
+        yield FinishedVideo(video_id, clips, [*video.outcomes, *copied])

@@ -1,13 +1,11 @@
 """README.md of a data set: a dataset card for the hub, with front matter, counts, columns and how to load it."""
 
-from pathlib import Path
-
 import yaml
 
 from pipeline.plots import to_png, tpl_by_length, tpl_histogram
 from pipeline.publish import TABLES
 from pipeline.report import environment
-from pipeline.shards import writing
+from pipeline.storage import Place, write, writing
 from pipeline.tally import Tally
 from schemas.manifest import Manifest
 from schemas.row import Record
@@ -44,15 +42,14 @@ MEANING = {
 }  # fmt: skip
 
 
-def write_card(out: Path, manifest: Manifest, tally: Tally) -> Path:
+def write_card(out: Place, manifest: Manifest, tally: Tally) -> Place:
     """Writes out/README.md and the figures that it shows, under out/plots/."""
     path, points = out / CARD, tally.points
     with writing(out / "plots"):
-        (out / "plots").mkdir(exist_ok=True)
         for name, figure in PLOTS.items():
-            (out / "plots" / name).write_bytes(to_png(figure(points)))
+            write(out / "plots" / name, to_png(figure(points)))
     with writing(path):
-        path.write_text(render(manifest, tally), encoding="utf-8")
+        write(path, render(manifest, tally).encode())
     return path
 
 

@@ -4,19 +4,22 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline.collect import Finished
 from pipeline.funnel import Funnel
+from pipeline.storage import TMP, Place, is_there, local_copy, write, writing
 from schemas.outcome import Outcome
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,180}")
-_ARROW, _TMP, _META = ".arrow", ".tmp", b"utr"
+_ARROW, _META = ".arrow", b"utr"
 
 
 class PlanChanged(RuntimeError):
@@ -27,29 +30,41 @@ class LedgerBusy(RuntimeError):
     """Another build works in this folder now."""
 
 
+class TakenOver(RuntimeError):
+    """Another build was begun in this folder of a store, and has it now."""
+
+
+def _locked_by_us() -> None:
+    """A lock on a disk is ours until we let it go."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """A video is done when its file is there, can be read and names this plan.
 
     Of other files under videos/: what a killed commit left behind (`*.tmp`) and what cannot be read (`*.arrow`, torn)
     is removed on opening, and its video built again; a file of another plan does not count and is overwritten by a
-    commit; whatever has another suffix is left alone.
+    commit; whatever has another suffix is left alone. Of a ledger in a store a copy is read: one request a video.
     """
 
-    work_dir: Path
+    work_dir: Place
     plan_fingerprint: str
     plan_lines: tuple[str, ...]
+    check: Callable[[], None] = _locked_by_us  # of an open ledger: raises TakenOver
+    copy: Path | None = None  # of videos/, while open
 
     @contextmanager
     def open(self) -> Iterator["Ledger"]:
-        """Hold the folder for one build; raises LedgerBusy or PlanChanged, and then changes nothing."""
-        self._videos.mkdir(parents=True, exist_ok=True)
-        with _locked(self.work_dir / "lock"):
+        """Hold the folder for one build; raises LedgerBusy or PlanChanged, and then changes nothing; PublishError."""
+        self._is_claimed()
+        with _held(self.work_dir) as check:
             self._claim()
-            for path in self._videos.iterdir():
-                if path.suffix == _TMP or (path.suffix == _ARROW and _meta(path) is None):
-                    path.unlink()
-            yield self
+            with local_copy(self.work_dir / "videos") as videos:
+                for path in videos.iterdir():
+                    if path.suffix == TMP or (path.suffix == _ARROW and _meta(path) is None):
+                        (self.work_dir / "videos" / path.name).unlink()
+                        path.unlink(missing_ok=True)
+                yield replace(self, check=check, copy=videos)
 
     def done(self) -> dict[str, str]:
         """The videos that were finished under this plan: their ids, and what was asked of them when they were."""
@@ -60,7 +75,10 @@ class Ledger:
         """Write a finished video: after this call it survives kill -9 and a power cut.
 
         `asked` names what the work was done on beside the bytes: uri and given texts may change while the bytes stay.
+        Raises PublishError where it cannot be written, TakenOver where the folder is another build's.
         """
+        name = _file_name(video_id)
+        self.check()
         meta = {
             "plan": self.plan_fingerprint,
             "asked": asked,
@@ -73,11 +91,14 @@ class Ledger:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
-        _write(self._path(video_id), sink.getvalue().to_pybytes())
+        data = sink.getvalue().to_pybytes()
+        for path in dict.fromkeys((self.work_dir / "videos" / name, self._videos / name)):
+            with writing(path):
+                write(path, data)
 
     def read(self, video_id: str) -> Finished:
         """What was committed, value for value; raises KeyError where the video is not done."""
-        path = self._path(video_id)
+        path = self._videos / _file_name(video_id)
         if not path.exists() or not self._is_ours(path):
             raise KeyError(f"{video_id} is not done in {self.work_dir}")
         with pa.memory_map(str(path)) as source:
@@ -93,24 +114,29 @@ class Ledger:
 
     @property
     def _videos(self) -> Path:
-        return self.work_dir / "videos"
-
-    def _path(self, video_id: str) -> Path:
-        if not _ID.fullmatch(video_id):
-            raise ValueError(f"{video_id!r} cannot name a file: letters, digits, '.', '_' and '-' only")
-        return self._videos / f"{video_id}{_ARROW}"
+        """Where committed videos are read."""
+        if self.copy is None:
+            raise ValueError(f"the ledger of {self.work_dir} is not open")
+        return self.copy
 
     def _is_ours(self, path: Path) -> bool:
         meta = _meta(path)
         return meta is not None and meta["plan"] == self.plan_fingerprint
 
     def _claim(self) -> None:
-        """Take an unused folder for this plan, or check that it is this plan's."""
-        path = self.work_dir / "plan.json"
-        if not path.exists():
-            text = json.dumps({"fingerprint": self.plan_fingerprint, "lines": list(self.plan_lines)}, indent=1)
-            _write(path, text.encode())
+        """Take an unused folder for this plan."""
+        if self._is_claimed():
             return
+        path = self.work_dir / "plan.json"
+        text = json.dumps({"fingerprint": self.plan_fingerprint, "lines": list(self.plan_lines)}, indent=1)
+        with writing(path):
+            write(path, text.encode())
+
+    def _is_claimed(self) -> bool:
+        """Whether this plan has the folder; raises PlanChanged where another has it."""
+        path = self.work_dir / "plan.json"
+        if not is_there(path):
+            return False
         old = json.loads(path.read_text())
         if old["fingerprint"] != self.plan_fingerprint:
             raise PlanChanged(
@@ -119,6 +145,13 @@ class Ledger:
                 + "\n".join(f"  {line}" for line in difference(old["lines"], self.plan_lines))
                 + f"\nBuild with the old recipe, choose another --out, or delete {self.work_dir} to begin anew."
             )
+        return True
+
+
+def _file_name(video_id: str) -> str:
+    if not _ID.fullmatch(video_id):
+        raise ValueError(f"{video_id!r} cannot name a file: letters, digits, '.', '_' and '-' only")
+    return f"{video_id}{_ARROW}"
 
 
 def difference(old: list[str] | tuple[str, ...], new: list[str] | tuple[str, ...]) -> list[str]:
@@ -134,9 +167,36 @@ def difference(old: list[str] | tuple[str, ...], new: list[str] | tuple[str, ...
 
 
 @contextmanager
+def _held(folder: Place) -> Iterator[Callable[[], None]]:
+    """Holds a folder for one build; yields the check that it still does."""
+    if isinstance(folder, Path):
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / "lock"):
+            yield _locked_by_us
+        return
+    # A store has no lock that dies with its process. The newest build has the folder; an older one ends when it looks.
+    us = f"process {os.getpid()} on {socket.gethostname()} ({uuid.uuid4().hex})"
+    lock = folder / "lock"
+
+    def check() -> None:
+        with writing(lock):
+            lock.fs.invalidate_cache()
+            owner = lock.read_text()
+        if owner != us:
+            raise TakenOver(f"{folder} was taken over by {owner}. What is finished is kept; wait for that build.")
+
+    with writing(lock):
+        write(lock, us.encode())
+    yield check
+
+
+@contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """The lock dies with its process, whatever kills it, so a pid left in the file by a dead one is no obstacle."""
-    with path.open("a+") as file:
+    with ExitStack() as stack:
+        with writing(path):
+            file = stack.enter_context(path.open("a+"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -145,9 +205,10 @@ def _locked(path: Path) -> Iterator[None]:
             raise LedgerBusy(
                 f"{path.parent} is in use by process {owner}. Wait for it, end it, or choose another --out."
             ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with writing(path):
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
         yield
         file.truncate(0)
 
@@ -160,18 +221,3 @@ def _meta(path: Path) -> dict | None:
             return json.loads(metadata[_META])
     except (pa.ArrowInvalid, KeyError, ValueError):
         return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    """The file is there whole or not at all, and stays there."""
-    tmp = path.with_name(path.name + _TMP)
-    with tmp.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    tmp.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,21 +1,16 @@
-"""Seal a data set: finished videos become the tables data, clips, scores and failures, and a manifest.
+"""Seal a data set: finished videos become the tables data, clips, scores and failures, and a manifest."""
 
-Everything is written under out/_work/seal first. The old manifest goes before the first shard is replaced and the new
-one comes last: a folder with a manifest is whole, and a killed seal is repaired by sealing again.
-"""
-
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline.funnel import Funnel
-from pipeline.shards import SHARD_NAME, Limits, PublishError, ShardWriter, fsync, writing
+from pipeline.seal_tables import Rows, seal
+from pipeline.shards import Limits
+from pipeline.storage import Place, is_there
 from schemas.manifest import (
     FORMAT,
     MANIFEST,
@@ -75,7 +70,7 @@ class RunFacts:
 
 
 def publish(
-    out: Path,
+    out: Place,
     finished: Iterable[FinishedVideo],
     facts: RunFacts,
     *,
@@ -87,36 +82,30 @@ def publish(
 
     Raises ValueError where the videos contradict themselves, PublishError where the disk does not take them.
     """
-    _refuse_strangers(out)
-    seal = out / "_work" / "seal"
-    with writing(seal):
-        shutil.rmtree(seal, ignore_errors=True)
-        seal.mkdir(parents=True)
     limits = limits or Limits()
-    writers = {name: ShardWriter(seal, name, row, limits) for name, row in TABLES.items()}
+    tables, sizes, scorers = dict(TABLES), dict.fromkeys(TABLES, limits), _Scorers()
     if load_frames:
-        writers["clips"] = ShardWriter(seal, "clips", PackedClip, replace(limits, row_group_rows=PACKED_ROWS))
-    scorers, last = _Scorers(), ""
-    for video_id, clips, outcomes in finished:
-        if video_id <= last:
-            raise ValueError(f"videos must come sorted, each once: {video_id!r} after {last!r}")
-        last = video_id
-        rows = video_rows(video_id, clips, outcomes)
-        if load_frames:
-            rows["clips"] = PackedClip.to_arrow([_packed(clip, load_frames(clip)) for clip in _in_order(clips)])
-        for name, writer in writers.items():
-            writer.add(video_id, rows[name])
-        scorers.add(clips)
-    shards = tuple(shard for writer in writers.values() for shard in writer.close())
-    manifest = manifest_of(shards, scorers.facts(), facts)
-    _replace(out, seal, manifest)
-    return manifest
+        tables["clips"], sizes["clips"] = PackedClip, replace(limits, row_group_rows=PACKED_ROWS)
+
+    def groups() -> Iterator[tuple[str, Rows]]:
+        last = ""
+        for video_id, clips, outcomes in finished:
+            if video_id <= last:
+                raise ValueError(f"videos must come sorted, each once: {video_id!r} after {last!r}")
+            last = video_id
+            rows = video_rows(video_id, clips, outcomes)
+            if load_frames:
+                rows["clips"] = [_packed(clip, load_frames(clip)) for clip in _in_order(clips)]
+            scorers.add(clips)
+            yield video_id, rows
+
+    return seal(out, tables, groups(), lambda shards: manifest_of(shards, scorers.facts(), facts), limits=sizes)
 
 
-def read_manifest(out: Path) -> Manifest:
+def read_manifest(out: Place) -> Manifest:
     """The manifest of a sealed data set; raises FileNotFoundError where the folder is not one."""
     path = out / MANIFEST
-    if not path.is_file():
+    if not is_there(path):
         raise FileNotFoundError(f"{out} has no {MANIFEST}: it is no data set, or its build did not end. Build again.")
     return Manifest.from_json(path.read_text(encoding="utf-8"))
 
@@ -126,7 +115,7 @@ def split_of(video_id: str) -> str:
     return "validation" if stable_hash(f"split/{video_id}") < VALIDATION_SHARE * 2**64 else "train"
 
 
-def video_rows(video_id: str, clips: list[SelectedClip], outcomes: list[Outcome]) -> dict[str, pa.Table]:
+def video_rows(video_id: str, clips: list[SelectedClip], outcomes: list[Outcome]) -> dict[str, Sequence[Record]]:
     """The rows of one video by table, each sorted by its key; raises ValueError where a sample is lost or double."""
     strangers = [c.clip_id for c in clips if c.video_id != video_id]
     if strangers:
@@ -136,11 +125,14 @@ def video_rows(video_id: str, clips: list[SelectedClip], outcomes: list[Outcome]
     ended = [*outcomes, *(outcome for clip in clips for outcome in _dropped(clip))]
     scores = [row for clip in clips for score in (*clip.caption_scores, *clip.sample_scores) for row in _scores(score)]
     samples = [row for clip in clips for row in _samples(clip)]
+    samples.sort(key=lambda s: s.sample_id)
+    scores.sort(key=_place)
+    ended.sort(key=lambda o: (o.key, o.stage, o.kind, o.reason, o.detail))
     return {
-        "data": PublishedSample.to_arrow(sorted(samples, key=lambda s: s.sample_id)),
-        "clips": PublishedClip.to_arrow([_clip(clip) for clip in _in_order(clips)]),
-        "scores": PublishedScore.to_arrow(sorted(scores, key=_place)),
-        "failures": Outcome.to_arrow(sorted(ended, key=lambda o: (o.key, o.stage, o.kind, o.reason, o.detail))),
+        "data": samples,
+        "clips": [_clip(clip) for clip in _in_order(clips)],
+        "scores": scores,
+        "failures": ended,
     }
 
 
@@ -292,36 +284,3 @@ def manifest_of(shards: tuple[Shard, ...], scorers: tuple[ScorerFacts, ...], fac
 
 def _reasons(counts: dict[str, int]) -> tuple[ReasonCount, ...]:
     return tuple(ReasonCount(reason=str(reason), rows=rows) for reason, rows in sorted(counts.items()))
-
-
-def _refuse_strangers(out: Path) -> None:
-    """A Parquet file that is not ours would be read as part of the data set."""
-    for table in TABLES:
-        for path in sorted((out / table).glob("*.parquet")):
-            if not SHARD_NAME.fullmatch(path.name):
-                raise PublishError(
-                    f"{path} is no shard of ours, but readers of {table}/*.parquet would take it. Move it."
-                )
-
-
-def _replace(out: Path, seal: Path, manifest: Manifest) -> None:
-    """Put the new shards in the place of the old ones."""
-    with writing(seal / MANIFEST):
-        (seal / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        fsync(seal / MANIFEST)
-    with writing(out):
-        (out / MANIFEST).unlink(missing_ok=True)
-        fsync(out)
-        for table in TABLES:
-            (out / table).mkdir(exist_ok=True)
-        for shard in manifest.shards:
-            (seal / shard.path).rename(out / shard.path)
-        new = {shard.path for shard in manifest.shards}
-        for table in TABLES:
-            for path in (out / table).glob("*.parquet"):
-                if f"{table}/{path.name}" not in new:
-                    path.unlink()
-            fsync(out / table)
-        (seal / MANIFEST).rename(out / MANIFEST)
-        fsync(out)
-        shutil.rmtree(seal)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipeline.funnel import Funnel
 from pipeline.plots import to_svg, tpl_by_length, tpl_histogram
-from pipeline.shards import writing
+from pipeline.storage import Place, write, writing
 from pipeline.strip import Strip, strip
 from pipeline.tally import MAX_LISTED, Exhibit, Tally
 from schemas.manifest import Manifest
@@ -38,12 +38,12 @@ class Shown:
         return self.exhibit.sample.messages[-1].content
 
 
-def write_report(out: Path, manifest: Manifest, tally: Tally, load_frames: LoadFrames) -> Path:
+def write_report(out: Place, manifest: Manifest, tally: Tally, load_frames: LoadFrames) -> Place:
     """Writes out/report.html."""
     path = out / REPORT
     page = render(manifest, tally, load_frames)
     with writing(path):
-        path.write_text(page, encoding="utf-8")
+        write(path, page.encode())
     return path
 
 

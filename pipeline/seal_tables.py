@@ -1,13 +1,14 @@
 """Seal tables of typed rows under a manifest. What a folder holds under a manifest is whole.
 
-Written under out/_work/seal first; the old manifest goes before the first file is replaced, the new one comes last.
+Everything is written to a local folder first. The old manifest goes before the first file is replaced, the new one
+comes last: a killed seal is repaired by sealing again, and until then no file that it left is part of a data set.
 """
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.shards import SHARD_NAME, Limits, PublishError, ShardWriter, fsync, writing
+from pipeline.shards import SHARD_NAME, Limits, ShardWriter
+from pipeline.storage import Place, PublishError, fsync, settle, staging, take, writing
 from schemas.manifest import MANIFEST, Manifest, Shard
 from schemas.row import Record
 
@@ -16,34 +17,32 @@ Rows = Mapping[str, Sequence[Record]]  # by table
 
 
 def seal(
-    out: Path,
+    out: Place,
     tables: Tables,
     groups: Iterable[tuple[str, Rows]],
     manifest: Callable[[tuple[Shard, ...]], Manifest],
     *,
     beside: Callable[[], Mapping[str, str]] = dict,
-    limits: Limits | None = None,
+    limits: Mapping[str, Limits] | None = None,
 ) -> Manifest:
     """Writes `out` from groups of rows that stay in one shard. `manifest` and `beside` (texts by file name) are asked
-    when all rows are written.
+    when all rows are written; `limits` are by table.
 
-    Raises PublishError where the disk does not take them, or Parquet files lie there that are not ours.
+    Raises PublishError where the disk or store does not take them, or Parquet files lie there that are not ours.
     """
     _refuse_strangers(out, tables)
-    folder = out / "_work" / "seal"
-    with writing(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    writers = {name: ShardWriter(folder, name, row, limits or Limits()) for name, row in tables.items()}
-    for key, rows in groups:
-        for name, writer in writers.items():
-            writer.add(key, tables[name].to_arrow(list(rows.get(name, ()))))
-    sealed = manifest(tuple(shard for writer in writers.values() for shard in writer.close()))
-    _replace(out, folder, sealed, {**beside(), MANIFEST: sealed.to_json()})
+    with staging(out) as folder:
+        sizes = limits or dict.fromkeys(tables, Limits())
+        writers = {name: ShardWriter(folder, name, row, sizes[name]) for name, row in tables.items()}
+        for key, rows in groups:
+            for name, writer in writers.items():
+                writer.add(key, tables[name].to_arrow(list(rows.get(name, ()))))
+        sealed = manifest(tuple(shard for writer in writers.values() for shard in writer.close()))
+        _replace(out, folder, sealed, {**beside(), MANIFEST: sealed.to_json()})
     return sealed
 
 
-def _refuse_strangers(out: Path, tables: Tables) -> None:
+def _refuse_strangers(out: Place, tables: Tables) -> None:
     """A Parquet file that is not ours would be read as part of the table."""
     for table in tables:
         for path in sorted((out / table).glob("*.parquet")):
@@ -53,26 +52,23 @@ def _refuse_strangers(out: Path, tables: Tables) -> None:
                 )
 
 
-def _replace(out: Path, folder: Path, manifest: Manifest, texts: Mapping[str, str]) -> None:
+def _replace(out: Place, folder: Path, manifest: Manifest, texts: Mapping[str, str]) -> None:
     """Puts the new files in the place of the old ones, the manifest last."""
-    with writing(out):
+    with writing(folder):
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
             fsync(folder / name)
+    with writing(out):
         (out / MANIFEST).unlink(missing_ok=True)
-        fsync(out)
-        for shard in manifest.shards:
-            (out / shard.path).parent.mkdir(exist_ok=True)
-            (folder / shard.path).rename(out / shard.path)
-        new = {shard.path for shard in manifest.shards}
+        settle(out)
+        new = [shard.path for shard in manifest.shards]
+        for path in new:
+            take(folder / path, out / path)
         for table in {shard.table for shard in manifest.shards}:
             for path in (out / table).glob("*.parquet"):
                 if f"{table}/{path.name}" not in new:
                     path.unlink()
-            fsync(out / table)
+            settle(out / table)
         for name in texts:  # the manifest is the last of them
-            (folder / name).rename(out / name)
-        fsync(out)
-        shutil.rmtree(folder)
-        if not any(folder.parent.iterdir()):  # sealed without a ledger
-            folder.parent.rmdir()
+            take(folder / name, out / name)
+        settle(out)

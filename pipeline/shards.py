@@ -1,25 +1,20 @@
 """Parquet files of one table, cut at video boundaries, hashed and read back."""
 
 import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.storage import Place, PublishError, fsync, is_there, writing
 from schemas.manifest import Manifest, Shard
 from schemas.row import Record
 
 SHARD_NAME = re.compile(r"part-\d{5,}\.parquet")
-
-
-class PublishError(RuntimeError):
-    """The data set could not be written; the message names the path and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +94,12 @@ class ShardWriter:
 _FOOTER_BYTES = 64_000  # what the schema and the statistics of a footer take at most in practice
 
 
-def problems(out: Path, manifest: Manifest) -> list[str]:
+def problems(out: Place, manifest: Manifest) -> list[str]:
     """Where the files under `out` are not those of the manifest: missing, changed, too many; empty if all is well."""
     found = []
     for shard in manifest.shards:
         path = out / shard.path
-        if not path.is_file():
+        if not is_there(path):
             found.append(f"{shard.path}: missing")
         elif path.stat().st_size != shard.bytes:
             found.append(f"{shard.path}: {path.stat().st_size} bytes, manifest says {shard.bytes}")
@@ -121,35 +116,18 @@ def problems(out: Path, manifest: Manifest) -> list[str]:
     return found
 
 
-def _row_count(path: Path) -> int | None:
+def _row_count(path: Place) -> int | None:
     """What the footer says; None where the file has none."""
     try:
-        return pq.read_metadata(path).num_rows
+        with path.open("rb") as file:
+            return pq.read_metadata(file).num_rows
     except pa.ArrowInvalid:
         return None
 
 
-def sha256(path: Path) -> str:
+def sha256(path: Place) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fsync(path: Path) -> None:
-    """The file or folder survives a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns what the system says about a write into an error that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise PublishError(f"cannot write {path}: {error}. Free space, or choose another --out.") from error
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type] - stores' files have readinto
 
 
 def _groups(rows: pa.Table, limits: Limits) -> Iterator[pa.Table]:

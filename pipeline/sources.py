@@ -1,16 +1,18 @@
-"""What a user points at, as sources: a folder of videos, one video, or a manifest."""
+"""What a user points at, as sources: a folder of videos, one video, or a manifest; on disk or in a store."""
 
 import csv
 import json
 import os
+import posixpath
 from collections.abc import Iterator
 from io import StringIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.storage import NoStore, Place, place, store_errors
 from schemas.video import QA, Source
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts"})
@@ -24,7 +26,31 @@ class SourceError(ValueError):
 
 def read_sources(videos: str) -> list[Source]:
     """Sources in a fixed order. A video that a manifest names need not exist: that becomes its failure."""
-    path = Path(videos).expanduser().absolute()
+    path = _place(videos)
+    try:
+        sources = _read(videos, path)
+    except store_errors() as error:
+        raise SourceError(f"{videos}: cannot be read: {error}; check address, credentials and rights") from error
+    for location in {s.location.split("://")[0]: s.location for s in sources if "://" in s.location}.values():
+        _place(location)  # a package that is missing is missing for all of them
+    return sources
+
+
+def videos_root(videos: str) -> Place:
+    """What relative uris of these sources are relative to: the folder, or the folder of the file."""
+    path = _place(videos)
+    return path if path.is_dir() else path.parent
+
+
+def _place(text: str) -> Place:
+    try:
+        path = place(text)
+    except NoStore as error:
+        raise SourceError(str(error)) from error
+    return path.expanduser().absolute() if isinstance(path, Path) else path
+
+
+def _read(videos: str, path: Place) -> list[Source]:
     if path.is_dir():
         return _folder(path)
     if not path.exists():
@@ -37,18 +63,26 @@ def read_sources(videos: str) -> list[Source]:
     return _manifest(path)
 
 
-def videos_root(videos: str) -> Path:
-    """What relative uris of these sources are relative to: the folder, or the folder of the file."""
-    path = Path(videos).expanduser().absolute()
-    return path if path.is_dir() else path.parent
-
-
-def _folder(folder: Path) -> list[Source]:
-    files = sorted(_walk(folder, set()))
-    if not files:
+def _folder(folder: Place) -> list[Source]:
+    if isinstance(folder, Path):
+        found = [_source(file.relative_to(folder).as_posix(), folder, {}) for file in sorted(_walk(folder, set()))]
+    else:  # a key is what it is, also one that holds "..", so it is not looked at as a path
+        uris = sorted(_listed(folder.path, list(folder.fs.find(folder.path))))
+        root = _url(folder)
+        found = [Source(uri=uri, location=f"{root}/{uri}", caption=None, qa=()) for uri in uris]
+    if not found:
         known = ", ".join(sorted(VIDEO_SUFFIXES))
         raise SourceError(f"{folder}: no video in it; looked for {known}, in subfolders too")
-    return [_source(file.relative_to(folder).as_posix(), folder, {}) for file in files]
+    return found
+
+
+def _listed(folder: str, keys: list[str]) -> Iterator[str]:
+    """The videos among the keys of a store, relative to the folder."""
+    for key in keys:
+        uri = key.removeprefix(folder.rstrip("/")).removeprefix("/")
+        hidden = any(part.startswith(".") for part in uri.split("/"))
+        if not hidden and PurePosixPath(uri).suffix.lower() in VIDEO_SUFFIXES:
+            yield uri
 
 
 def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
@@ -65,7 +99,7 @@ def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
             yield entry
 
 
-def _manifest(path: Path) -> list[Source]:
+def _manifest(path: Place) -> list[Source]:
     read = {".jsonl": read_jsonl, ".csv": read_csv, ".parquet": read_parquet}[path.suffix.lower()]
     sources: list[Source] = []
     first: dict[str, str] = {}  # uri -> where it stood
@@ -83,7 +117,7 @@ def _manifest(path: Path) -> list[Source]:
     return sources
 
 
-def _parse(where: str, values: dict[str, Any], base: Path) -> Source:
+def _parse(where: str, values: dict[str, Any], base: Place) -> Source:
     uri, caption = values.get("uri"), values.get("caption")
     if not isinstance(uri, str) or not uri.strip():
         raise SourceError(f"{where}: no uri; write the video's path or URL in the column 'uri'")
@@ -92,15 +126,36 @@ def _parse(where: str, values: dict[str, Any], base: Path) -> Source:
     return _source(uri.strip(), base, {"caption": caption or None, "qa": _qa(where, values.get("qa"))})
 
 
-def _source(uri: str, base: Path, given: dict[str, Any]) -> Source:
+def _source(uri: str, base: Place, given: dict[str, Any]) -> Source:
     uri = uri.removeprefix("file://")
+    published, location = _located(uri, base) if isinstance(base, Path) else _located_by_url(uri, _url(base))
+    return Source(uri=published, location=location, caption=given.get("caption"), qa=given.get("qa", ()))
+
+
+def _located(uri: str, base: Path) -> tuple[str, str]:
+    """How a video is called, and where it lies."""
     if "://" in uri:
-        return Source(uri=uri, location=uri, caption=given.get("caption"), qa=given.get("qa", ()))
+        return uri, uri
     location = os.path.normpath(base / uri)
     inside = Path(location).is_relative_to(base)
     published = location if Path(uri).is_absolute() and not inside else os.path.relpath(location, base)
-    published = Path(published).as_posix()
-    return Source(uri=published, location=location, caption=given.get("caption"), qa=given.get("qa", ()))
+    return Path(published).as_posix(), location
+
+
+def _url(folder: Place) -> str:
+    """The root of a bucket is written with a slash at its end, a folder without."""
+    return str(folder).rstrip("/")
+
+
+def _located_by_url(uri: str, base: str) -> tuple[str, str]:
+    """The same for a manifest in a store; an absolute path is one of the machine that decodes."""
+    if "://" in uri:
+        return uri.removeprefix(f"{base}/"), uri
+    if uri.startswith("/"):
+        return uri, uri
+    protocol, folder = base.split("://", 1)
+    path = posixpath.normpath(posixpath.join(folder, uri))
+    return posixpath.relpath(path, folder), f"{protocol}://{path}"
 
 
 def _qa(where: str, value: Any) -> tuple[QA, ...]:
@@ -119,7 +174,7 @@ def _qa(where: str, value: Any) -> tuple[QA, ...]:
     return tuple(pairs)
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_jsonl(path: Place) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
@@ -129,7 +184,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{path}:{number}", values
 
 
-def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_csv(path: Place) -> Iterator[tuple[str, dict[str, Any]]]:
     reader = csv.DictReader(StringIO(read_text(path), newline=""), strict=True)
     try:
         for row in reader:
@@ -144,16 +199,17 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise SourceError(f"{path}:{reader.reader.line_num}: not readable as csv: {error}") from error
 
 
-def read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_parquet(path: Place) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
-        table = pq.read_table(path)
+        with path.open("rb") as file:
+            table = pq.read_table(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceError(f"{path}: not readable as Parquet: {error}") from error
     for number, values in enumerate(table.to_pylist(), start=1):
         yield f"{path}, row {number}", values
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Place) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

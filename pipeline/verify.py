@@ -5,7 +5,6 @@ evidence to the letter. Hashes only say that a file is the one that was written;
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.publish import read_manifest
 from pipeline.sealed import Problem, Sealed
 from pipeline.shards import problems
+from pipeline.storage import Place, is_there, store_errors
 from pipeline.verify_rows import is_given, row_problems
 from pipeline.verify_scores import score_problems
 from pipeline.verify_set import set_problems
@@ -43,7 +43,7 @@ class _Unreadable(Exception):
     """A table is there, but is not Parquet of its schema."""
 
 
-def verify(out: Path) -> Verdict:
+def verify(out: Place) -> Verdict:
     """Checks files, tracks, samples and scores of a built folder; raises NotADataSet where there is none.
 
     What the shards cannot prove, because only the video, the model or the user's input knows it:
@@ -59,7 +59,14 @@ def verify(out: Path) -> Verdict:
     Captions are proved, and spans of clips known, where a clip has a published sample. The manifest is believed in
     its thresholds and counts: who changes those too, and all that follows, has written another data set.
     """
-    if not (out / "manifest.json").is_file():
+    try:
+        return _verdict(out)
+    except store_errors() as error:
+        raise NotADataSet(f"{out}: cannot be read: {error}") from error
+
+
+def _verdict(out: Place) -> Verdict:
+    if not is_there(out / "manifest.json"):
         raise NotADataSet(f"{out}: no manifest.json; build it, or finish the build, with utr build --out {out}")
     manifest = read_manifest(out)
     files = tuple(Problem("files", what) for what in problems(out, manifest))
@@ -85,12 +92,17 @@ def verify(out: Path) -> Verdict:
     )
 
 
-def _rows(out: Path, table: str, row: type[R]) -> list[R]:
+def _rows(out: Place, table: str, row: type[R]) -> list[R]:
     """All rows of a table, without the columns that verify does not look at."""
     files = sorted((out / table).glob("*.parquet"))
     if not files:
         raise NotADataSet(f"{out / table}: no Parquet files")
     try:
-        return row.from_arrow(pa.concat_tables(pq.read_table(f, columns=row.schema().names) for f in files))
+        return row.from_arrow(pa.concat_tables(_columns(f, row) for f in files))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _Unreadable(f"{table}/ cannot be read: {error}") from error
+
+
+def _columns(file: Place, row: type[Record]) -> pa.Table:
+    with file.open("rb") as opened:
+        return pq.read_table(opened, columns=row.schema().names)

@@ -13,13 +13,14 @@ import pytest
 from pipeline.collect import Finished, finished
 from pipeline.ledger import Ledger, LedgerBusy, PlanChanged
 from pipeline.run_local import run_local
+from pipeline.storage import Place
 from tests.toys import FILMS, Film, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 VIDEOS = {video.source_uri: video for video in finished(plan(), run_local(plan()))}
 
 
-def ledger(work_dir: Path, **rate: Any) -> Ledger:
+def ledger(work_dir: Place, **rate: Any) -> Ledger:
     made = plan(**rate)
     return Ledger(work_dir, made.fingerprint, tuple(made.describe_parameters()))
 
