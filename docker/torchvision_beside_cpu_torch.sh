@@ -26,6 +26,7 @@ gcc -shared -fPIC -w -o libc10_cuda.so "$work/stub.c" -Wl,-soname,libc10_cuda.so
 gcc -shared -fPIC -x c -o libtorch_cuda.so /dev/null -Wl,-soname,libtorch_cuda.so
 ln -sf "$(ls libcudart.*.so.13)" libcudart.so.13
 for library in _C.so image.so; do
+    # shellcheck disable=SC2016  # $ORIGIN is the linker's, not the shell's
     "$patchelf" --set-rpath '$ORIGIN/../torchvision.libs' "../torchvision/$library"
 done
 "$python" -c 'import torchvision.ops'

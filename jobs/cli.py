@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.arguments import local_folder
 from jobs.build_utr_data import Result, build
 from jobs.calibrate import calibrate
 from jobs.cli_score import import_command, score_command, select_command
@@ -13,7 +14,9 @@ from jobs.demo import write_demo_manifest
 from jobs.doctor import doctor_command
 from jobs.ending import EXIT, exit_code, refused
 from jobs.recipe import Recipe, load_recipe
+from jobs.submit import submit_command
 from pipeline.report import funnel_table
+from pipeline.storage import NoStore, Place, place
 from pipeline.verify import NotADataSet, verify
 
 app = typer.Typer(
@@ -24,9 +27,10 @@ app = typer.Typer(
 )
 
 Videos = Annotated[
-    str, typer.Option(help="Folder (mp4, mkv, webm, mov, avi, ts) or manifest (.jsonl, .csv, .parquet).")
+    str,
+    typer.Option(help="Folder (mp4, mkv, webm, mov, avi, ts) or manifest (.jsonl, .csv, .parquet), by path or URL."),
 ]
-Out = Annotated[Path, typer.Option(help="Folder of the data set.")]
+Out = Annotated[str, typer.Option(help="Folder of the data set, by path or URL (s3://bucket/folder).")]
 RecipeName = Annotated[str, typer.Option(help="A .yaml file, or the name of a recipe that comes with the project.")]
 RunnerName = Annotated[
     str, typer.Option(help="ray: Ray Data, own local Ray or the cluster of RAY_ADDRESS; local: this process.")
@@ -49,12 +53,12 @@ def build_command(
 
 
 @app.command("verify")
-def verify_command(out: Annotated[Path, typer.Argument(help="Folder of the data set.")]) -> None:
+def verify_command(out: Annotated[str, typer.Argument(help="Folder of the data set, by path or URL.")]) -> None:
     """Recompute every answer from the shards alone: no model, no video."""
     console = Console()
     try:
-        verdict = verify(out)
-    except NotADataSet as error:
+        verdict = verify(place(out))
+    except (NoStore, NotADataSet) as error:
         console.err.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     for problem in verdict.problems[:50]:
@@ -70,15 +74,19 @@ def verify_command(out: Annotated[Path, typer.Argument(help="Folder of the data 
 
 
 @app.command("demo")
-def demo_command(out: Out = Path("demo-out"), runner: RunnerName = "ray") -> None:
+def demo_command(
+    out: Annotated[Path, typer.Option(parser=local_folder, help="Folder of the data set.")] = Path("demo-out"),
+    runner: RunnerName = "ray",
+) -> None:
     """Build from two real films and generated ones, then verify. No GPU, no download."""
     manifest = write_demo_manifest(out.parent / f"{out.name}-videos")
     code = run_build(str(manifest), out, "demo", resume=False, runner=runner)
     if code:
         raise typer.Exit(code)
-    verify_command(out)
+    verify_command(str(out))
 
 
+app.command("submit")(submit_command)
 app.command("score")(score_command)
 app.command("select")(select_command)
 app.command("import")(import_command)
@@ -86,21 +94,23 @@ app.command("calibrate")(calibrate)
 app.command("doctor")(doctor_command)
 
 
-def run_build(videos: str, out: Path, recipe_name: str, *, resume: bool, runner: str, pack_frames: bool = False) -> int:
+def run_build(
+    videos: str, out: str | Path, recipe_name: str, *, resume: bool, runner: str, pack_frames: bool = False
+) -> int:
     """Builds and prints; the exit code."""
     console = Console()
     if runner not in ("ray", "local"):
         return refused(console, f"--runner {runner}: ray or local")
 
     def job() -> int:
-        recipe = load_recipe(recipe_name)
-        result = build(videos, out, recipe, runner=runner, resume=resume, pack_frames=pack_frames, console=console)
-        return _print_result(console, out, result, recipe)
+        recipe, to = load_recipe(recipe_name), place(out)
+        result = build(videos, to, recipe, runner=runner, resume=resume, pack_frames=pack_frames, console=console)
+        return _print_result(console, to, result, recipe)
 
     return exit_code(console, job)
 
 
-def _print_result(console: Console, out: Path, result: Result, recipe: Recipe) -> int:
+def _print_result(console: Console, out: Place, result: Result, recipe: Recipe) -> int:
     console.out.print(funnel_table(result.funnel))
     samples = sum(s.rows for s in result.manifest.shards if s.table == "data")
     clips = sum(s.rows for s in result.manifest.shards if s.table == "clips")

@@ -1,24 +1,26 @@
-"""Run a plan on Ray Data. The only file that imports ray."""
+"""Run a plan on Ray Data, or a whole job on a cluster. The only file that imports ray."""
 
 import logging
 import os
 import shutil
 import tempfile
+import time
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Read by ray when it is imported, hence before it. A cluster that is joined brings its own authentication.
-if "RAY_ADDRESS" not in os.environ:
+# Read by ray when it is imported, hence before it. A cluster that is there brings its own authentication.
+if not os.environ.keys() & {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"}:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 # Ray 2.60 logs an error line for any class with constructor arguments; what really fails is raised as well.
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
+import aiohttp
 import psutil
 import pyarrow as pa
 import ray
@@ -28,10 +30,20 @@ from ray.data._internal.execution.backpressure_policy import (
     ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY,
 )
 from ray.data._internal.execution.backpressure_policy.backpressure_policy import BackpressurePolicy
-from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import (
+    AuthenticationError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from ray.job_submission import JobStatus, JobSubmissionClient
 from ray.util.annotations import RayDeprecationWarning
 
 from pipeline.plan import Plan
+from pipeline.shares import Share, lasting, shares
 from pipeline.worker import Worker
 from stages.base import Stage
 
@@ -40,9 +52,14 @@ _AHEAD = "utr.blocks_ahead"
 _RETRIES = 3  # of a task whose worker process died
 _MAX_BLOCKS = 2000  # a block of the source costs the driver about a millisecond
 _OBJECT_STORE_BYTES = 256 * 2**20  # rows are addresses and small facts: a local run holds megabytes of them
+_NO_AGENT_S = 60.0  # a cluster that has just started takes no jobs for some seconds
+_CHATTER = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 
-
-_LOST = (RayActorError, WorkerCrashedError, OutOfMemoryError)
+_LOST = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError)
 
 
 class WorkerDied(RuntimeError):
@@ -57,42 +74,6 @@ class RunAhead(BackpressurePolicy):
         """Whether no consumer of this operator has more blocks waiting than the plan allows."""
         limit = self._data_context.get_config(_AHEAD)
         return all(self._topology[down].total_enqueued_input_blocks() < limit for down in op.output_dependencies)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """What one worker of a stage asks of Ray."""
-
-    cpus: float
-    gpus: float
-    memory_bytes: int
-
-
-def shares(plan: Plan[Any], workers: dict[str, int], cluster: Mapping[str, float]) -> dict[str, Share]:
-    """What each stage's workers ask for, scaled down so that the whole plan is placed at once.
-
-    Actors hold their share from the first block to the last, so together they get at most half of the cluster, and a
-    task at most a quarter: two tasks always fit beside all actors. GPUs are not scaled: raises ValueError where the
-    plan needs more than there are.
-    """
-    actors = [(s.resources, workers.get(name, 1)) for name, s in plan.named if s.keeps_state]
-    gpus = sum(r.gpus * n for r, n in actors)
-    gpus += max((s.resources.gpus for s in plan.stages if not s.keeps_state), default=0)
-    if gpus > cluster.get("GPU", 0):
-        raise ValueError(f"the plan holds {gpus:g} GPUs, the cluster has {cluster.get('GPU', 0):g}: use fewer workers")
-    cpu, memory = cluster["CPU"], cluster["memory"]
-    cpu_scale = min(1.0, cpu / 2 / (sum(r.cpus * n for r, n in actors) or 1))
-    memory_scale = min(1.0, memory / 2 / (sum(r.memory_gb * 1e9 * n for r, n in actors) or 1))
-    found = {}
-    for index, (name, stage) in enumerate(plan.named):
-        r = stage.resources
-        if stage.keeps_state:
-            cpus, memory_bytes = r.cpus * cpu_scale, r.memory_gb * 1e9 * memory_scale
-        else:
-            cpus, memory_bytes = min(r.cpus, cpu / 4), min(r.memory_gb * 1e9, memory / 4)
-        # A byte apart, because Ray would fuse stages that ask for the same, and all clips of a video stay in one task.
-        found[name] = Share(cpus=int(cpus * 1000) / 1000, gpus=r.gpus, memory_bytes=int(memory_bytes) + index)
-    return found
 
 
 def run_ray(plan: Plan[Any], *, workers: dict[str, int] | None = None) -> Generator[pa.Table, None, None]:
@@ -138,7 +119,8 @@ def _dataset(plan: Plan[Any], workers: dict[str, int]) -> ray.data.Dataset:
     context.set_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, [*ENABLED_BACKPRESSURE_POLICIES, RunAhead])
     most = max((s.resources.batch_rows for s in plan.stages), default=1)
     context.set_config(_AHEAD, 2 * (most + max(workers.values(), default=1)) + 2)
-    found = shares(plan, workers, ray.cluster_resources())
+    cluster = lasting([node["Resources"] for node in ray.nodes() if node["Alive"]])
+    found = shares(plan, workers, cluster)
     for name, stage in plan.named:
         dataset = _then(dataset, name, stage, found[name], workers.get(name, 1))
     return dataset
@@ -238,3 +220,63 @@ def _stderr_in(path: Path) -> Iterator[None]:
     finally:
         os.dup2(saved, 2)
         os.close(saved)
+
+
+class NoCluster(RuntimeError):
+    """No job server answers at the address, or it answers no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a submitted job ended; `exit_code` is None where its driver never ran or was stopped."""
+
+    stopped: bool
+    exit_code: int | None
+    message: str
+
+
+class JobServer:
+    """Takes jobs for a Ray cluster, at the address of its dashboard: `http://HEAD:8265`."""
+
+    def __init__(self, address: str) -> None:
+        """Raises NoCluster where no job server answers."""
+        for name in _CHATTER:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        with _answering(address):
+            self._client = JobSubmissionClient(address)
+        self._address = address
+
+    def submit(self, working_dir: Path, command: str) -> str:
+        """Uploads the folder and starts the command in it; the job's id."""
+        until = time.monotonic() + _NO_AGENT_S
+        while True:
+            try:
+                return self._client.submit_job(entrypoint=command, runtime_env={"working_dir": str(working_dir)})
+            except RuntimeError as error:
+                if "No available agent" not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(1)
+
+    async def follow(self, job_id: str) -> AsyncIterator[str]:
+        """What the job prints, as it comes, until it ends; raises NoCluster where the stream breaks off."""
+        with _answering(self._address):
+            async for text in self._client.tail_job_logs(job_id):
+                yield text
+
+    def ended(self, job_id: str) -> Ended | None:
+        """How the job ended, None while it goes on; raises NoCluster."""
+        with _answering(self._address):
+            job = self._client.get_job_info(job_id)
+        if not job.status.is_terminal():
+            return None
+        stopped = job.status == JobStatus.STOPPED
+        return Ended(stopped=stopped, exit_code=job.driver_exit_code, message=job.message or "")
+
+
+@contextmanager
+def _answering(address: str) -> Iterator[None]:
+    """Errors of the connection, and of a server that is not Ray's, under one name."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, KeyError, aiohttp.ClientError, AuthenticationError) as error:
+        raise NoCluster(f"no Ray job server answers at {address}: {error or type(error).__name__}") from error
