@@ -115,7 +115,7 @@ def test_another_recipe_is_refused_with_the_difference(
         ("decode: {track_fsp: 10}\n", "decode: unknown key track_fsp; known: track_fps"),
         ("decoder: {}\n", "decoder: Extra inputs are not permitted"),
         ("decode: {track_fps: fast}\n", "decode.track_fps: Input should be a valid number"),
-        ("detect: {expert: nobody}\n", "there is: 'motion'"),
+        ("detect: {expert: nobody}\n", "there are: 'motion', 'onnx'"),
     ],
 )
 def test_a_wrong_recipe_is_refused_by_key(
@@ -161,7 +161,7 @@ def _wait_for_commits(run, out: Path, count: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_the_whole_plan_fits_on_two_cpus_of_ray(corpus: Path, built: Path, tmp_path: Path) -> None:
-    """Eleven stages, six of them actor pools: with a CPU each they would wait for each other for ever."""
+    """Twelve stages, seven of them actor pools: with a CPU each they would wait for each other for ever."""
     out = tmp_path / "out"
     with local_ray(num_cpus=2):
         assert run_build(str(corpus), out, "default", resume=False, runner="ray") == 0

@@ -50,6 +50,7 @@ def write_sound(path: Path) -> None:
 
 def probe(reader: Reader, path: Path) -> Video | Skip:
     (result,) = ProbeVideo().process(reader, [Source(uri=path.name, location=str(path), caption="c", qa=())])
+    assert not isinstance(result, list)
     return result
 
 

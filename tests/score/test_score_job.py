@@ -216,7 +216,7 @@ def test_texts_about_a_span_share_one_watch_and_spoil_no_other(films: Path, tmp_
 def test_ray_gives_the_same_bytes(llava: Path, grounded: Path, scored: Path, tmp_path: Path) -> None:
     early = Options(budget="early", frames=12)
     run(grounded, tmp_path / "early", options=early)
-    assert pl.read_parquet(tmp_path / "early/scores/*.parquet")["n_read"].max() > 4  # in rounds: 4, then 2 by 2
+    assert max(pl.read_parquet(tmp_path / "early/scores/*.parquet")["n_read"].to_list()) > 4  # in rounds
     with local_ray(num_cpus=2):
         run(llava, tmp_path / "out", runner="ray")
         run(grounded, tmp_path / "early-ray", runner="ray", options=early)
