@@ -5,8 +5,8 @@ from pathlib import Path
 import typer
 
 
-def local_folder(text: str) -> Path:
-    """A folder of this machine: as a path, s3://bucket would be a folder that is called "s3:"."""
-    if "://" in text:
+def local_folder(text: str | Path) -> Path:
+    """A folder of this machine: as a path, s3://bucket would be a folder "s3:". Defaults come as paths."""
+    if "://" in str(text):
         raise typer.BadParameter(f"{text}: give a folder of this machine; only build and verify take URLs")
     return Path(text)
