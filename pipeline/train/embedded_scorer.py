@@ -26,8 +26,9 @@ from pipeline.train.lessons import Conversation, Lesson, lesson, picture, place_
 from stages.algorithms.prompt import header
 from stages.algorithms.scene import Scene
 from stages.algorithms.world import BACKGROUND
+from stages.models.family import PromptRow
 from stages.models.onevision import OneVision, PixelRule, Shown
-from stages.models.packing import pack
+from stages.models.shared_prefix import target_logits
 
 SIDE_PX = 96  # 6 x 6 patches, pooled to 3 x 3 tokens a frame: one for each place that has a name
 N_FRAMES = 8
@@ -92,6 +93,7 @@ def train_part(scorer: OneVision, course: Course, part: Part, log: Callable[[int
     rng = np.random.default_rng([course.seed, 7, PARTS.index(part)])
     optimizers, schedulers = _optimizers(scorer.model, course, steps)
     scorer.model.train()
+    scorer.model.set_attn_implementation("eager")  # torch's fused one is 1.5 times as slow backwards, in rows so short
     for step, lessons in enumerate(_batches(Lessons(course.seed, part, steps * batch), batch)):
         loss = _loss(scorer, lessons, "all" if image else _showing(rng, course), rng, course)
         loss.backward()
@@ -100,6 +102,7 @@ def train_part(scorer: OneVision, course: Course, part: Part, log: Callable[[int
             stepped.step()
         scorer.model.zero_grad(set_to_none=True)
         log(step, float(loss.detach()))
+    scorer.model.set_attn_implementation("sdpa")
     scorer.model.eval()
 
 
@@ -173,14 +176,14 @@ def _loss(
         [scorer.branch(c.question, c.answer, end=True) for c in _talks(item, context, rng, course, with_long)]
         for item, context in zip(lessons, contexts, strict=True)
     ]
-    tokens_a_frame = (SIDE_PX // 32) ** 2
-    packed = pack([scorer.prefix(c, tokens_a_frame) for c in contexts], branches, scorer.tokenizer.pad_token_id)
+    prefixes = [scorer.prefix(c, (SIDE_PX // 32) ** 2) for c in contexts]
     with torch.autocast("cpu", torch.bfloat16):
         visual = _visual(scorer, lessons, contexts)
-        logits = scorer.target_logits(packed, scorer.embed(packed, visual))
+        rows = [PromptRow(p, v) for p, v in zip(prefixes, visual, strict=True)]
+        logits, target_id = target_logits(scorer, rows, branches)
     weight = torch.ones(logits.shape[1])
     weight[_numbers(scorer.tokenizer)] = NUMBER_WEIGHT
-    return torch.nn.functional.cross_entropy(logits, packed.target_id, weight=weight)
+    return torch.nn.functional.cross_entropy(logits, target_id, weight=weight)
 
 
 def _visual(scorer: OneVision, lessons: Sequence[Lesson], contexts: Sequence[Shown]) -> list[torch.Tensor]:

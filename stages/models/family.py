@@ -16,8 +16,8 @@ from transformers import AutoTokenizer, PreTrainedModel
 from stages.algorithms.prompt import header
 from stages.models.chat import Chat, Turns
 from stages.models.checkpoint import beside
-from stages.models.packing import Branch, PackedRows, Prefix
 from stages.models.pixels import PatchRule, PixelRule
+from stages.models.prefix import Branch, Prefix
 
 Unit = tuple[int, ...]  # planned frames
 LOGITS = 2**27  # numbers of logits at once: half a GB in float32
@@ -105,7 +105,7 @@ class Family(ABC):
         """(A, n) positions of a prefix, and the position of the token that follows it."""
         return torch.arange(len(token_id))[None], len(token_id)
 
-    def deep(self, packed: PackedRows, visual_NF: torch.Tensor) -> Mapping[str, Any]:
+    def deep(self, token_id_BS: torch.Tensor, visual_NF: torch.Tensor) -> Mapping[str, Any]:
         """What the language model is told of the frames beside its input embeddings."""
         return {}
 
@@ -146,25 +146,11 @@ class Family(ABC):
         tail = [self.tokenizer.eos_token_id] if end else []
         return Branch((*ids, *tail), n_target + len(tail))
 
-    def embed(self, packed: PackedRows, visual: Sequence[torch.Tensor]) -> torch.Tensor:
+    def embed(self, token_id_BS: torch.Tensor, visual: Sequence[torch.Tensor]) -> torch.Tensor:
         """Input embeddings (B, S, D); `visual[i]` (n_i, F) fills the video positions of row i, in order."""
-        embeds = self.model.get_input_embeddings()(packed.token_id_BS)
-        at = packed.token_id_BS == self.video_id
+        embeds = self.model.get_input_embeddings()(token_id_BS)
+        at = token_id_BS == self.video_id
         flat = torch.cat(list(visual))[:, : embeds.shape[-1]]
         if int(at.sum()) != len(flat):
             raise ValueError(f"{int(at.sum())} video positions, {len(flat)} visual tokens")
         return embeds.masked_scatter(at[..., None], flat.to(embeds.dtype))
-
-    def target_logits(self, packed: PackedRows, embeds_BSD: torch.Tensor) -> torch.Tensor:
-        """Logits (n_targets, vocabulary), float32, of the positions that predict target tokens: what is trained on."""
-        position = packed.position_ABS if len(packed.position_ABS) > 1 else packed.position_ABS[0]
-        # Added to the attention's logits: a mask of booleans becomes numbers in every layer anew (a seventh of a step).
-        device = embeds_BSD.device
-        reduced = torch.is_autocast_enabled(device.type)
-        dtype = torch.get_autocast_dtype(device.type) if reduced else embeds_BSD.dtype
-        hidden_from = torch.zeros(packed.mask_B1SS.shape, dtype=dtype, device=device)
-        hidden_from.masked_fill_(~packed.mask_B1SS, torch.finfo(dtype).min)
-        hidden = self.model.model.language_model(
-            inputs_embeds=embeds_BSD, attention_mask=hidden_from, position_ids=position, use_cache=False
-        ).last_hidden_state
-        return self.model.lm_head(hidden[packed.target_row, packed.target_position]).float()

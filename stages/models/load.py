@@ -60,5 +60,5 @@ def load_family(scorer: str, *, dtype: str, device: str, max_pixels: int | None)
 
 def _why_not(kind: str) -> str:
     if kind.startswith(("qwen3_5", "qwen4")):
-        return " (its linear-attention layers cannot be told which tokens belong together in a packed row)"
+        return " (its linear-attention layers keep no prefix that targets could continue)"
     return ""

@@ -11,7 +11,6 @@ import torch
 from transformers import Qwen3VLForConditionalGeneration
 
 from stages.models.family import Shown
-from stages.models.packing import PackedRows
 from stages.models.qwen_vl import QwenVL
 
 
@@ -29,8 +28,8 @@ class Qwen3VL(QwenVL):
     def width(self) -> int:
         return super().width * (1 + len(self.model.config.vision_config.deepstack_visual_indexes))
 
-    def deep(self, packed: PackedRows, visual_NF: torch.Tensor) -> Mapping[str, Any]:
-        at = packed.token_id_BS == self.video_id
+    def deep(self, token_id_BS: torch.Tensor, visual_NF: torch.Tensor) -> Mapping[str, Any]:
+        at = token_id_BS == self.video_id
         if not len(visual_NF):
             return {}
         return {"visual_pos_masks": at, "deepstack_visual_embeds": list(visual_NF.split(super().width, dim=-1))[1:]}

@@ -1,6 +1,6 @@
 """Brute force: one plain forward for each context and target, batch of one, full logits, nothing shared.
 
-It shows what the packed engine must equal, so it has no code in common with it but the tokenizer and its template:
+It shows what the engine must equal, so it has no code in common with it but the tokenizer and its template:
 pixels come from transformers' image processors, prompts are tokenised whole, with every visual token written out, and
 positions and features are the model's own affair.
 """

@@ -5,6 +5,7 @@ targets behind one copy of a context compute attention that their mask throws aw
 prefixes run causally without a mask, and a target's row looks at [its prefix | itself] only.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from stages.models.family import LOGITS, Family, PromptRow
-from stages.models.packing import Branch, PackedRows, Prefix
+from stages.models.prefix import Branch, Prefix
 
 LEAST_FILLED = 7 / 8  # of a batch's longest row: a shorter row would be padding, and gets a batch of its own
 
@@ -28,8 +29,8 @@ class PrefixLayer(DynamicLayer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if self.rows is None or self.keys is None or self.values is None:
             return super().update(key_states, value_states, *args, **kwargs)
-        keys = torch.cat([self.keys[self.rows], key_states], dim=-2)
-        return keys, torch.cat([self.values[self.rows], value_states], dim=-2)
+        keys, values = (kept.index_select(0, self.rows) for kept in (self.keys, self.values))
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
 
 
 class PrefixCache(Cache):
@@ -59,9 +60,7 @@ def read(
     Holds the keys and values of at most `batch_tokens` prefix tokens at a time, and rows of targets that see at most as
     many; a prefix, or a target behind it, that is longer than that is alone.
     """
-    short = [b for b in branches if len(b.token_id) <= b.n_target]
-    if short:
-        raise ValueError(f"{len(short)} branches begin with their target: nothing in them predicts its first token")
+    _check_questions(branches)
     found: list[list[np.ndarray]] = [[np.empty(0)] * len(branches) for _ in prefixes]
     for own in batches([len(p) for p in prefixes], batch_tokens):
         cache = prefill(family, [PromptRow(prefixes[i], visual(i)) for i in own])
@@ -70,10 +69,30 @@ def read(
         for batch in batches([len(branches[k].token_id) - 1 for _, k in pairs], batch_tokens, seen=n_keys):
             rows = [pairs[j] for j in batch]
             cache.serve([at for at, _ in rows])
-            values = _continue(family, [(prefixes[own[at]], branches[k]) for at, k in rows], cache, n_keys)
-            for (at, k), value in zip(rows, values, strict=True):
+            hidden = _continue(family, [(prefixes[own[at]], branches[k]) for at, k in rows], cache, n_keys)
+            values = _logprobs(family, torch.cat(hidden), _target_id(family, [branches[k] for _, k in rows]))
+            ends = np.cumsum([len(h) for h in hidden])
+            for (at, k), value in zip(rows, np.split(values, ends[:-1]), strict=True):
                 found[own[at]][k] = value
     return found
+
+
+def target_logits(
+    family: Family, contexts: Sequence[PromptRow], branches: Sequence[Sequence[Branch]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is trained on: logits (N, vocabulary), float32, that predict the targets of `branches[i]` behind context i,
+    and the ids (N,) of those targets."""
+    rows = [(at, branch) for at, own in enumerate(branches) for branch in own]
+    _check_questions([branch for _, branch in rows])
+    cache = prefill(family, contexts)
+    n_keys = max(len(c.prefix) for c in contexts)
+    hidden: dict[int, torch.Tensor] = {}
+    for batch in batches([len(branch.token_id) - 1 for _, branch in rows], sys.maxsize):
+        cache.serve([rows[j][0] for j in batch])
+        read = _continue(family, [(contexts[rows[j][0]].prefix, rows[j][1]) for j in batch], cache, n_keys)
+        hidden.update(zip(batch, read, strict=True))
+    logits = family.model.lm_head(torch.cat([hidden[j] for j in range(len(rows))])).float()
+    return logits, _target_id(family, [branch for _, branch in rows])
 
 
 def batches(lengths: Sequence[int], budget: int, *, seen: int = 0) -> Iterator[list[int]]:
@@ -99,24 +118,23 @@ def prefill(family: Family, contexts: Sequence[PromptRow]) -> PrefixCache:
     for row, context in enumerate(contexts):
         token_id[row, : len(context.prefix)] = torch.tensor(context.prefix.token_id)
         position[:, row, : len(context.prefix)] = context.prefix.position_AN
-    device, none = family.model.device, torch.empty(0)
-    packed = PackedRows(token_id.to(device), position.to(device), none, none, none, none)
+    token_id = token_id.to(family.model.device)
     visual = [c.visual for c in contexts]
     cache = PrefixCache()
     family.model.model.language_model(
-        inputs_embeds=family.embed(packed, visual),
-        position_ids=_axes(packed.position_ABS),
+        inputs_embeds=family.embed(token_id, visual),
+        position_ids=_axes(position.to(token_id.device)),
         past_key_values=cache,
         use_cache=True,
-        **family.deep(packed, torch.cat(visual)),
+        **family.deep(token_id, torch.cat(visual)),
     )
     return cache
 
 
 def _continue(
     family: Family, rows: Sequence[tuple[Prefix, Branch]], cache: PrefixCache, n_keys: int
-) -> list[np.ndarray]:
-    """Log-probabilities of each row's target; the last token of a branch predicts nothing that is asked for."""
+) -> list[torch.Tensor]:
+    """Each row's hidden states (n_target, D) that predict its target; the last token of a branch predicts nothing."""
     device = family.model.device
     ends = [len(b.token_id) - 1 for _, b in rows]
     token_id = torch.full((len(rows), max(ends)), family.pad_id, dtype=torch.long)
@@ -130,18 +148,27 @@ def _continue(
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
-    picked = [hidden[row, end - b.n_target : end] for row, ((_, b), end) in enumerate(zip(rows, ends, strict=True))]
-    target = torch.tensor([t for _, b in rows for t in b.token_id[-b.n_target :]], device=device)
-    values = torch.cat(list(_logprobs(family, torch.cat(picked), target))).cpu().numpy()
-    return np.split(values, np.cumsum([b.n_target for _, b in rows])[:-1])
+    return [hidden[row, end - b.n_target : end] for row, ((_, b), end) in enumerate(zip(rows, ends, strict=True))]
 
 
-def _logprobs(family: Family, hidden_ND: torch.Tensor, target_id: torch.Tensor) -> Iterator[torch.Tensor]:
+def _check_questions(branches: Sequence[Branch]) -> None:
+    short = [b for b in branches if len(b.token_id) <= b.n_target]
+    if short:
+        raise ValueError(f"{len(short)} branches begin with their target: nothing in them predicts its first token")
+
+
+def _target_id(family: Family, branches: Sequence[Branch]) -> torch.Tensor:
+    return torch.tensor([t for b in branches for t in b.token_id[-b.n_target :]], device=family.model.device)
+
+
+def _logprobs(family: Family, hidden_ND: torch.Tensor, target_id: torch.Tensor) -> np.ndarray:
     head = family.model.lm_head
     rows = max(1, LOGITS // int(head.weight.shape[0]))
+    found = []
     for part, ids in zip(hidden_ND.split(rows), target_id.split(rows), strict=True):
         logits = head(part).float()
-        yield logits.gather(1, ids[:, None])[:, 0] - logits.logsumexp(-1)
+        found.append(logits.gather(1, ids[:, None])[:, 0] - logits.logsumexp(-1))
+    return torch.cat(found).cpu().numpy()
 
 
 def _mask(prefix_lengths: Sequence[int], n_keys: int, size: int, device: torch.device) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 from stages.algorithms.prompt import header
 from stages.models import shared_prefix
 from stages.models.family import Family, Shown, Unit
-from stages.models.packing import Branch, Prefix
+from stages.models.prefix import Branch, Prefix
 from stages.models.protocols import Reading, Target, TooLong
 
 if TYPE_CHECKING:  # the engine reads ready frames where neither Arrow nor OpenCV is

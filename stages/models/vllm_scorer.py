@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from stages.models.family import Family, Shown
-from stages.models.packing import Prefix
+from stages.models.prefix import Prefix
 from stages.models.protocols import OtherPositions, Reading, Target, TooLong
 from stages.models.transformers_scorer import TransformersScorer, WatchedFrames
 from stages.models.vllm_engine import Engine, EngineDied, Request, refuse_order

@@ -1,8 +1,9 @@
-"""The embedded scorers' model, untrained, against brute force: scored, and packed as for training."""
+"""The embedded scorers' model, untrained, against brute force: scored, and read as in training."""
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.train.embedded_scorer import PIXEL, SIDE_PX, new_model
@@ -10,10 +11,12 @@ from pipeline.train.lessons import Lesson, lesson
 from pipeline.train.vocabulary import train_tokenizer
 from stages.algorithms.prompt import header
 from stages.algorithms.tpl import Context, contexts
+from stages.models.family import PromptRow
 from stages.models.onevision import OneVision, Shown
-from stages.models.packing import Branch, pack, plain
+from stages.models.prefix import Branch
 from stages.models.protocols import Target
 from stages.models.reference import Reference
+from stages.models.shared_prefix import target_logits
 from stages.models.transformers_scorer import TransformersScorer
 
 FLOOR = 1e-4  # nats a token, float32
@@ -50,30 +53,50 @@ def test_engine_equals_brute_force_in_every_context_and_target(scorer: OneVision
 
 
 @torch.inference_mode()
-def test_packed_rows_of_training_equal_brute_force(scorer: OneVision, film: Lesson) -> None:
+def test_what_is_trained_equals_brute_force(scorer: OneVision, film: Lesson) -> None:
     """Rows of unequal length, with all frames, one and none: what is trained is what is scored."""
     talks = film.conversations[:4]
     features = scorer.encode(PIXEL.normalise(film.frames_THWC))
     shown = [Shown(i, header([k + 1 for k in i], film.times)) for i in (tuple(range(8)), (3,), ())]
     branches = [scorer.branch(t.question, t.answer) for t in talks]
-    packed = pack([scorer.prefix(s, TOKENS_A_FRAME) for s in shown], [branches] * 3, scorer.pad_id)
-    logits = scorer.target_logits(packed, scorer.embed(packed, [scorer.visual(features, s) for s in shown]))
-    found = logits.log_softmax(-1).gather(1, packed.target_id[:, None])[:, 0].numpy()
+    rows = [PromptRow(scorer.prefix(s, TOKENS_A_FRAME), scorer.visual(features, s)) for s in shown]
+    logits, target_id = target_logits(scorer, rows, [branches] * 3)
+    found = logits.log_softmax(-1).gather(1, target_id[:, None])[:, 0].numpy()
     reference = Reference(scorer, film.frames_THWC, film.times)
     seen = [Context("", None, s.index) for s in shown]
     truth = [reference.logprob(c, Target(t.kind, t.question, t.answer)) for c in seen for t in talks]
     np.testing.assert_allclose(found, np.concatenate(truth), atol=FLOOR)
 
 
-def test_branches_do_not_see_each_other() -> None:
-    packed = pack([plain([5, 6, 7])], [[Branch((1, 2), 1), Branch((3, 4), 1)]], pad_id=0)
-    mask = packed.mask_B1SS[0, 0]
-    assert mask[3:5, :3].all()
-    assert mask[5:7, :3].all()
-    assert not mask[5:7, 3:5].any()
-    assert packed.position_ABS[0, 0].tolist() == [0, 1, 2, 3, 4, 3, 4]
-    assert packed.target_position.tolist() == [3, 5]
-    assert packed.target_id.tolist() == [2, 4]
+def test_gradients_are_those_of_plain_rows(scorer: OneVision, film: Lesson) -> None:
+    """Prefixes are shared forwards; what targets learn must come back to all of them, frames included."""
+    shown = [Shown(i, header([k + 1 for k in i], film.times)) for i in (tuple(range(8)), (3,))]
+    branches = [scorer.branch(t.question, t.answer) for t in film.conversations[:4]]
+
+    def rows() -> list[PromptRow]:
+        features = scorer.encode(PIXEL.normalise(film.frames_THWC))
+        return [PromptRow(scorer.prefix(s, TOKENS_A_FRAME), scorer.visual(features, s)) for s in shown]
+
+    shared = _gradient(scorer, cross_entropy(*target_logits(scorer, rows(), [branches] * 2), reduction="sum"))
+    plain = [_plain_loss(scorer, row, branch) for row in rows() for branch in branches]
+    torch.testing.assert_close(shared, _gradient(scorer, torch.stack(plain).sum()), atol=1e-3, rtol=1e-3)
+    assert float(shared.norm()) > 1
+
+
+def _plain_loss(scorer: OneVision, row: PromptRow, branch: Branch) -> torch.Tensor:
+    """One row of prefix and branch, read whole by the language model."""
+    embeds = scorer.embed(torch.tensor([[*row.prefix.token_id, *branch.token_id]]), [row.visual])
+    hidden = scorer.model.model.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state[0]
+    target = torch.tensor(branch.token_id[-branch.n_target :])
+    return cross_entropy(scorer.model.lm_head(hidden[-branch.n_target - 1 : -1]), target, reduction="sum")
+
+
+def _gradient(scorer: OneVision, loss: torch.Tensor) -> torch.Tensor:
+    weights = [w for w in scorer.model.parameters() if w.requires_grad]
+    found = torch.autograd.grad(loss, weights, allow_unused=True)
+    return torch.cat(
+        [torch.zeros_like(w).flatten() if g is None else g.flatten() for w, g in zip(weights, found, strict=True)]
+    )
 
 
 def test_ids_in_parts_are_the_ids_of_the_whole(scorer: OneVision, film: Lesson) -> None:
@@ -90,9 +113,9 @@ def test_ids_in_parts_are_the_ids_of_the_whole(scorer: OneVision, film: Lesson) 
 def test_visual_tokens_are_never_cut(scorer: OneVision, film: Lesson) -> None:
     features = torch.zeros(3, 4, 64)
     shown = Shown((0, 1, 2), "3 frames")
-    packed = pack([scorer.prefix(shown, 4)], [[scorer.branch("a", "b")]], 0)
+    token_id = torch.tensor([scorer.prefix(shown, 4).token_id])
     with pytest.raises(ValueError, match="video positions"):
-        scorer.embed(packed, [scorer.visual(features, shown)[:-2]])
+        scorer.embed(token_id, [scorer.visual(features, shown)[:-2]])
 
 
 def test_every_number_is_one_token(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -9,7 +9,7 @@ from benchmarks.tpl_models import QUICK, TOKENS_A_FRAME, build
 from stages.models import shared_prefix
 from stages.models.family import Shown
 from stages.models.onevision import OneVision
-from stages.models.packing import Branch, Prefix
+from stages.models.prefix import Branch, Prefix
 
 CLOSE = 1e-5  # nats a token
 
