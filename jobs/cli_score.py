@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.arguments import local_folder
 from jobs.console import Console
 from jobs.ending import exit_code, refused
 from jobs.import_data import import_data
@@ -26,7 +27,7 @@ Data = Annotated[
     str,
     typer.Option(help="Manifest (.jsonl, .csv, .parquet), LLaVA or VideoChat2 JSON (or a folder of it), or a build."),
 ]
-OutDir = Annotated[Path, typer.Option(help="Folder of the scores.")]
+OutDir = Annotated[Path, typer.Option(parser=local_folder, help="Folder of the scores.")]
 Format = Annotated[str, typer.Option("--format", help=f"auto, {', '.join(f for f in FORMATS if f != 'image')}.")]
 Videos = Annotated[
     str | None, typer.Option(help="Folder or URL that paths of videos are relative to; default: that of the input.")
@@ -107,9 +108,9 @@ def _print_scored(console: Console, out: Path, found: Scored) -> int:
 
 @app.command("select")
 def select_command(
-    out: Annotated[Path, typer.Argument(help="Folder that `utr score` wrote.")],
+    out: Annotated[Path, typer.Argument(parser=local_folder, help="Folder that `utr score` wrote.")],
     top_tpl: Annotated[str, typer.Option(help="Share of each group that is kept: 50%, 0.5.")],
-    to: Annotated[Path, typer.Option(help="Folder of the sets: top/, random/, low/.")],
+    to: Annotated[Path, typer.Option(parser=local_folder, help="Folder of the sets: top/, random/, low/.")],
     by: Annotated[str, typer.Option(help=f"The share is of each: {', '.join(GROUPS)}.")] = "subset",
     rank: Annotated[str, typer.Option(help=f"Per token: {', '.join(RANKS)}.")] = "tpl_key",
     seed: Annotated[int, typer.Option(help="Of the random control, and of the order among equals.")] = 0,
@@ -138,7 +139,7 @@ def select_command(
 @app.command("import")
 def import_command(
     data: Annotated[str, typer.Argument(help="JSON file, or a folder of JSON files.")],
-    out: Annotated[Path, typer.Option(help="Folder of the shards.")],
+    out: Annotated[Path, typer.Option(parser=local_folder, help="Folder of the shards.")],
     format: Annotated[str, typer.Option("--format", help=f"{', '.join(IMPORTS)}.")],
     videos: Videos = None,
     frames: Annotated[int, typer.Option(help="Of a video's plan.")] = 32,

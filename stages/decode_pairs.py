@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from schemas.pair import PairClip
 from stages.base import Resources, Stage
 from stages.media.child import Limits
-from stages.media.decoders import PYAV, release, require_decoder
 from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
 
 
@@ -17,7 +16,6 @@ from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
 class DecodePairs(Stage[PairClip, PairClip, ClipFrames]):
     """Passes spans on whose planned frames could be decoded. The store is bounded; who misses a frame decodes again."""
 
-    decoder: str = PYAV  # or "decord", "torchcodec": checked for each file, refused where it is wrong
     store_dir: str = STORE_DIR
     store_gb: float = STORE_GB
     timeout_s: float = 600.0
@@ -27,14 +25,6 @@ class DecodePairs(Stage[PairClip, PairClip, ClipFrames]):
     resources: ClassVar[Resources] = Resources(cpus=0.5, memory_gb=1.0)
     operational: ClassVar[frozenset[str]] = frozenset({"store_dir", "store_gb", "timeout_s", "memory_gb"})
 
-    def __post_init__(self) -> None:
-        require_decoder(self.decoder)
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """With the version of the decoder: another one may give other pixels."""
-        return {**super().parameters, "decoder": release(self.decoder)}
-
     def open(self) -> ClipFrames:
         return ClipFrames(self.store_dir, self.store_gb, Limits(timeout_s=self.timeout_s, memory_gb=self.memory_gb))
 
@@ -43,11 +33,11 @@ class DecodePairs(Stage[PairClip, PairClip, ClipFrames]):
 
     def process(self, frames: ClipFrames, clips: Sequence[PairClip], /) -> Sequence[PairClip]:
         for clip in clips:
-            planned_frames(frames, clip, self.decoder)
+            planned_frames(frames, clip)
         return clips
 
 
-def planned_frames(frames: ClipFrames, clip: PairClip, decoder: str = PYAV) -> np.ndarray:
+def planned_frames(frames: ClipFrames, clip: PairClip) -> np.ndarray:
     """Exactly the planned frames: uint8 RGB (T, store_height_px, store_width_px, 3)."""
     size = clip.store_width_px, clip.store_height_px
-    return frames.fetch(clip.video_id, clip.location, clip.frame_tick, *size, decoder)
+    return frames.fetch(clip.video_id, clip.location, clip.frame_tick, *size)
