@@ -1,4 +1,4 @@
-"""Seal a data set: finished videos become the tables data, clips, scores and failures, and a manifest."""
+"""Seal a data set: finished videos become the tables data, clips, scores, quality and failures, and a manifest."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +28,7 @@ from schemas.row import Record
 from schemas.sample import (
     PackedClip,
     PublishedClip,
+    PublishedQuality,
     PublishedSample,
     PublishedScore,
     Sample,
@@ -38,7 +39,8 @@ from stages.algorithms.draws import stable_hash
 from stages.media.jpeg import jpeg
 
 TABLES: dict[str, type[Record]] = {
-    "data": PublishedSample, "clips": PublishedClip, "scores": PublishedScore, "failures": Outcome,
+    "data": PublishedSample, "clips": PublishedClip, "scores": PublishedScore, "quality": PublishedQuality,
+    "failures": Outcome,
 }  # fmt: skip
 VALIDATION_SHARE = 0.05  # of the videos
 PACKED_ROWS = 4  # of a row group of clips with frames: a trainer reads single clips
@@ -132,6 +134,9 @@ def video_rows(video_id: str, clips: list[SelectedClip], outcomes: list[Outcome]
         "data": samples,
         "clips": [_clip(clip) for clip in _in_order(clips)],
         "scores": scores,
+        "quality": [
+            clip.quality.extend(PublishedQuality, clip_id=clip.clip_id) for clip in _in_order(clips) if clip.quality
+        ],
         "failures": ended,
     }
 

@@ -17,7 +17,7 @@ class Shard(Record):
     """One Parquet file. Video ids are those of its first and last row's video; null where it is empty."""
 
     path: str  # relative to the manifest, with "/"
-    table: str  # "data" | "clips" | "scores" | "failures"
+    table: str  # "data" | "clips" | "scores" | "quality" | "failures"
     rows: int
     bytes: int
     sha256: str  # hex

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from schemas.clip import Caption, CaptionedClip, Event, Trajectory
+from schemas.clip import Caption, CaptionedClip, Event, Quality, Trajectory
 from schemas.row import Float32, Record
 
 
@@ -213,6 +213,13 @@ class PackedClip(PublishedClip):
     """One row of clips/*.parquet where frames are packed: for trainers that should not decode."""
 
     frames_jpeg: tuple[bytes, ...]  # the planned frames, in order, in the size of the frame store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedQuality(Quality):
+    """One row of quality/*.parquet: what the pictures of a published clip are worth, whether or not a bound was set."""
+
+    clip_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

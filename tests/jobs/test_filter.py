@@ -46,6 +46,10 @@ def test_copies_and_black_films_end_by_name_and_a_second_seal_is_the_same(folder
     assert len(found) == 2
     assert set(found.values()) == {("near_duplicate", f"shows what {kept} shows")}
     assert "small.mp4" in found  # the larger picture stays
+    (measured,) = pl.read_parquet(out / "quality/*.parquet").iter_rows(named=True)  # of what was not dropped, too
+    assert measured["clip_id"] == kept
+    assert measured["black_share"] == 0
+    assert measured["motion"] > 0.01  # shapes cross the frame in seconds
     assert verify(out).problems == ()
     funnel = {line["stage"]: line for line in json.loads((out / "manifest.json").read_text())["funnel"]}
     assert (funnel["NearDuplicates"]["rows_in"], funnel["NearDuplicates"]["rows_out"]) == (3, 1)
