@@ -141,9 +141,12 @@ def _continue(
     for row, ((_, branch), end) in enumerate(zip(rows, ends, strict=True)):
         token_id[row, :end] = torch.tensor(branch.token_id[:end])
     position = torch.tensor([p.next_position for p, _ in rows])[:, None] + torch.arange(max(ends))
+    embeds = family.model.get_input_embeddings()(token_id.to(device))
+    reduced = torch.is_autocast_enabled(device.type)
+    dtype = torch.get_autocast_dtype(device.type) if reduced else embeds.dtype
     hidden = family.model.model.language_model(
-        inputs_embeds=family.model.get_input_embeddings()(token_id.to(device)),
-        attention_mask=_mask([len(p) for p, _ in rows], n_keys, max(ends), device),
+        inputs_embeds=embeds,
+        attention_mask=_mask([len(p) for p, _ in rows], n_keys, max(ends), device, dtype),
         position_ids=_axes(position.expand(len(rows[0][0].position_AN), -1, -1).to(device)),
         past_key_values=cache,
         use_cache=True,
@@ -171,11 +174,18 @@ def _logprobs(family: Family, hidden_ND: torch.Tensor, target_id: torch.Tensor) 
     return torch.cat(found).cpu().numpy()
 
 
-def _mask(prefix_lengths: Sequence[int], n_keys: int, size: int, device: torch.device) -> torch.Tensor:
-    """(B, 1, size, n_keys + size) bool: a token sees its prefix, without padding, and its own row up to itself."""
+def _mask(
+    prefix_lengths: Sequence[int], n_keys: int, size: int, device: torch.device, dtype: torch.dtype
+) -> torch.Tensor:
+    """(B, 1, size, n_keys + size): a token sees its prefix, without padding, and its own row up to itself.
+
+    Numbers that are added to the attention's logits: of booleans transformers' eager attention hides nothing, and
+    says nothing.
+    """
     seen = torch.arange(n_keys, device=device) < torch.tensor(prefix_lengths, device=device)[:, None]
     own = torch.ones(size, size, dtype=torch.bool, device=device).tril()
-    return torch.cat([seen[:, None, None].expand(-1, -1, size, -1), own.expand(len(seen), 1, -1, -1)], dim=-1)
+    sees = torch.cat([seen[:, None, None].expand(-1, -1, size, -1), own.expand(len(seen), 1, -1, -1)], dim=-1)
+    return torch.zeros(sees.shape, dtype=dtype, device=device).masked_fill_(~sees, torch.finfo(dtype).min)
 
 
 def _axes(position_ABS: torch.Tensor) -> torch.Tensor:

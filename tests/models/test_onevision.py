@@ -1,5 +1,7 @@
 """The embedded scorers' model, untrained, against brute force: scored, and read as in training."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -52,7 +54,16 @@ def test_engine_equals_brute_force_in_every_context_and_target(scorer: OneVision
     assert spread > 100 * FLOOR  # contexts do differ: the comparison is no comparison of constants
 
 
+@pytest.fixture(params=["sdpa", "eager"])
+def attention(request: pytest.FixtureRequest, scorer: OneVision) -> Iterator[str]:
+    """The attention that scores, and the one that trains."""
+    scorer.model.set_attn_implementation(request.param)
+    yield request.param
+    scorer.model.set_attn_implementation("sdpa")
+
+
 @torch.inference_mode()
+@pytest.mark.usefixtures("attention")
 def test_what_is_trained_equals_brute_force(scorer: OneVision, film: Lesson) -> None:
     """Rows of unequal length, with all frames, one and none: what is trained is what is scored."""
     talks = film.conversations[:4]
@@ -68,6 +79,7 @@ def test_what_is_trained_equals_brute_force(scorer: OneVision, film: Lesson) -> 
     np.testing.assert_allclose(found, np.concatenate(truth), atol=FLOOR)
 
 
+@pytest.mark.usefixtures("attention")
 def test_gradients_are_those_of_plain_rows(scorer: OneVision, film: Lesson) -> None:
     """Prefixes are shared forwards; what targets learn must come back to all of them, frames included."""
     shown = [Shown(i, header([k + 1 for k in i], film.times)) for i in (tuple(range(8)), (3,))]
