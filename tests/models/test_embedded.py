@@ -34,7 +34,11 @@ def scorer() -> TransformersScorer:
 
 @pytest.fixture(scope="module")
 def films(model: OneVision) -> list[Lesson]:
-    return [lesson(np.random.default_rng([FIXED_SEED, i]), side_px=model.pixel.side_px, n_frames=8) for i in range(24)]
+    return _films(model, range(24))
+
+
+def _films(model: OneVision, numbers: range) -> list[Lesson]:
+    return [lesson(np.random.default_rng([FIXED_SEED, i]), side_px=model.pixel.side_px, n_frames=8) for i in numbers]
 
 
 def test_card_is_measured_and_small() -> None:
@@ -59,10 +63,10 @@ def test_reloaded_it_knows_what_its_card_says(model: OneVision, films: list[Less
 
 
 def test_a_caption_of_motion_needs_more_than_a_frame_beyond_a_static_text(
-    scorer: TransformersScorer, films: list[Lesson]
+    model: OneVision, scorer: TransformersScorer, films: list[Lesson]
 ) -> None:
     gaps = []
-    for film in films:
+    for film in [*films, *_films(model, range(24, 48))]:  # of 24 films 9 captions are of motion alone
         (caption,) = [c for c in film.conversations if c.kind == "caption"]
         if "stays still" in caption.answer or "appears" in caption.answer:
             continue
@@ -74,7 +78,7 @@ def test_a_caption_of_motion_needs_more_than_a_frame_beyond_a_static_text(
             for t, r in zip(targets, scorer.watch(film.frames_THWC, film.times).read(targets, seen), strict=True)
         )
         gaps.append(moving.tpl_key - static.tpl_key)
-    assert len(gaps) >= 8
+    assert len(gaps) >= 15
     assert np.mean([gap > 0 for gap in gaps]) >= 0.8
     assert np.mean(gaps) > 4 * np.std(gaps) / np.sqrt(len(gaps))
 
