@@ -15,20 +15,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import cv2
 import numpy as np
-import supervision as sv
-from scipy.optimize import linear_sum_assignment
 
-from benchmarks.id_switches import Judged, calibration
+from benchmarks.id_switches import Judged, calibration, judged
 from benchmarks.mot import MATCH_IOU, Quality, Tracks, as_tracks, quality, read_boxes, read_truth
-from benchmarks.switches import Link, backward_links, crowded, link_kinds, links
-from schemas.clip import Box, DecodedClip, TrackedClip
+from schemas.clip import Box, DecodedClip, DetectedClip, TrackedClip
 from stages.algorithms.camera import IDENTITY
-from stages.algorithms.chains import TRACKERS, Chain, Thresholds, chains
+from stages.algorithms.chains import TRACKERS, Thresholds, chains
 from stages.algorithms.labels import COCO91
 from stages.decode_clip import store_size
 from stages.detect_objects import recognised
@@ -84,7 +81,7 @@ class Cell:
     tracker: str
     tracks_of: str  # "tracker" | "engine"
     quality: Quality
-    agreement: float | None  # share of the tracker's links that it makes backward, too
+    agreement: float | None  # of the engine's tracks: share of their links that the tracker makes backward, too
 
 
 def read_film(path: Path) -> list[np.ndarray]:
@@ -166,73 +163,44 @@ def _boxes(
     )
 
 
-def measure(
-    boxes: Boxes, tracker: str, truth: Tracks, clip: DecodedClip, frames: Sequence[np.ndarray]
-) -> tuple[list[Cell], list[Judged]]:
-    """The tracker's chains and the engine's tracks against the truth, and what is known of each link."""
-    n, how = len(frames), {"tracker": tracker, "patience_s": PATIENCE_S, "thresholds": boxes.thresholds}
-    forward = chains(boxes.boxes, boxes.scores, boxes.time_s, **how)
-    backward = backward_links(boxes.boxes, boxes.scores, boxes.time_s, **how)
-    made = [link for chain in forward for link in links(chain)]
-    long = [
-        c
-        for c in forward
-        if boxes.time_s[c[-1][0]] - boxes.time_s[c[0][0]] + 1 / boxes.camera.fps >= MIN_TRACK_S - 1e-6
-    ]
-    alone = as_tracks([[(t, tuple(boxes.boxes[t][i])) for t, i in chain] for chain in long])
-    agreement = sum(link in backward for link in made) / max(1, len(made))
-    cells = [
-        Cell(boxes.camera.name, boxes.source, tracker, "tracker", quality(truth, alone, n), agreement),
-        Cell(
-            boxes.camera.name,
-            boxes.source,
-            tracker,
-            "engine",
-            quality(truth, engine(boxes, tracker, clip, frames), n),
-            None,
-        ),
-    ]
-    return cells, judged(boxes, tracker, long, backward, truth)
-
-
-def engine(boxes: Boxes, tracker: str, clip: DecodedClip, frames: Sequence[np.ndarray]) -> Tracks:
-    """What the build's own stage makes of the boxes."""
-    scale = clip.store_width_px / clip.width_px
-    row = recognised(clip, np.stack(frames), found_by(boxes, scale), [IDENTITY] * len(frames), {}, "onnx/benchmark")
-    stage = TrackObjects(
-        tracker=tracker, patience_s=PATIENCE_S, min_track_s=MIN_TRACK_S, start_score=boxes.thresholds.start_score
+def measure(boxes: Boxes, tracker: str, truth: Tracks, row: DetectedClip) -> list[Cell]:
+    """The tracker's chains and the engine's tracks against the truth."""
+    n = len(boxes.boxes)
+    found = chains(
+        boxes.boxes, boxes.scores, boxes.time_s, tracker=tracker, patience_s=PATIENCE_S, thresholds=boxes.thresholds
     )
-    tracked = stage.process(None, [row])[0]  # type: ignore[list-item]
+    step_s = 1 / boxes.camera.fps
+    long = [c for c in found if boxes.time_s[c[-1][0]] - boxes.time_s[c[0][0]] + step_s >= MIN_TRACK_S - 1e-6]
+    alone = as_tracks([[(t, tuple(boxes.boxes[t][i])) for t, i in chain] for chain in long])
+    stage = stage_of(boxes, tracker)
+    tracked = stage.process(None, [row])[0]
     if not isinstance(tracked, TrackedClip):
         raise SystemExit(f"{boxes.camera.name}, {boxes.source}, {tracker}: {tracked}")
-    return as_tracks([[(o.frame, o.box_xyxy_px) for o in track.observations] for track in tracked.tracks])
+    made = [link for track in tracked.tracks for link in pairwise(track.observations)]
+    backward = stage.hindsight(row).backward
+    agreement = sum(link in backward for link in made) / max(1, len(made))
+    own = as_tracks([[(o.frame, o.box_xyxy_px) for o in track.observations] for track in tracked.tracks])
+    named = (boxes.camera.name, boxes.source, tracker)
+    return [
+        Cell(*named, "tracker", quality(truth, alone, n), None),
+        Cell(*named, "engine", quality(truth, own, n), agreement),
+    ]
 
 
-def judged(boxes: Boxes, tracker: str, found: Sequence[Chain], backward: set[Link], truth: Tracks) -> list[Judged]:
-    """Chains with two boxes at least on subjects of the truth; a link over boxes on nobody joins those around them."""
-    owners = [owner_of(boxes.boxes[t], t, truth) for t in range(len(boxes.boxes))]
-    is_crowded = crowded(boxes.boxes)
-    rows = []
-    for chain in found:
-        kinds, last, switched = link_kinds(chain, is_crowded, backward), None, []
-        for position, (t, index) in enumerate(chain):
-            owner = owners[t].get(index)
-            if position:
-                switched.append(owner is not None and last is not None and owner != last)
-            last = last if owner is None else owner
-        if sum(owners[t].get(index) is not None for t, index in chain) >= 2:
-            rows.append(Judged(boxes.camera.name, boxes.source, tracker, tuple(kinds), tuple(switched)))
-    return rows
+def row_of(boxes: Boxes, clip: DecodedClip, frames: Sequence[np.ndarray]) -> DetectedClip:
+    """The boxes as DetectObjects gives them."""
+    found = found_by(boxes, clip.store_width_px / clip.width_px)
+    row = recognised(clip, np.stack(frames), found, [IDENTITY] * len(frames), {}, "onnx/benchmark")
+    if not isinstance(row, DetectedClip):
+        raise SystemExit(f"{boxes.camera.name}, {boxes.source}: {row}")
+    return row
 
 
-def owner_of(boxes_N4: np.ndarray, frame: int, truth: Tracks) -> dict[int, int]:
-    """Which box is of which subject: the best pairs with an overlap of MATCH_IOU."""
-    here = [(number, track[frame]) for number, track in truth.items() if frame in track]
-    if not here or not len(boxes_N4):
-        return {}
-    overlap = sv.box_iou_batch(boxes_N4, np.array([box for _, box in here]))
-    pairs = zip(*linear_sum_assignment(np.where(overlap >= MATCH_IOU, overlap, 0.0), maximize=True), strict=True)
-    return {int(k): here[j][0] for k, j in pairs if overlap[k, j] >= MATCH_IOU}
+def stage_of(boxes: Boxes, tracker: str) -> TrackObjects:
+    """The build's own stage."""
+    return TrackObjects(
+        tracker=tracker, patience_s=PATIENCE_S, min_track_s=MIN_TRACK_S, start_score=boxes.thresholds.start_score
+    )
 
 
 def main() -> None:
@@ -258,10 +226,12 @@ def main() -> None:
         sources += [given(camera, "public", public, len(frames), size_px)] if public.exists() else []
         sources.append(detected(camera, frames, size_px, detector))
         clip = clip_of(camera, len(frames), frames[0], size_px)
-        for boxes, tracker in product(sources, TRACKERS):
-            new, links_judged = measure(boxes, tracker, truth, clip, frames)
+        made = [(boxes, row_of(boxes, clip, frames)) for boxes in sources]
+        for (boxes, row), tracker in product(made, TRACKERS):
+            new = measure(boxes, tracker, truth, row)
             cells += new
-            rows += links_judged
+            if boxes.source != "true boxes":
+                rows += judged(row, stage_of(boxes, tracker), truth, camera.name, boxes.source)
             sys.stderr.write(
                 f"{camera.name}, {boxes.source}, {tracker}: {new[0].quality.text}; {new[1].quality.text}\n"
             )
@@ -281,7 +251,7 @@ def report(cells: Sequence[Cell], rows: Sequence[Judged], export: Export) -> tup
         f"({export.revision}) in ONNX Runtime {version('onnxruntime')}. Machine: {machine}.",
         "",
         f"Patience {PATIENCE_S:g} s, tracks of {MIN_TRACK_S:g} s at least, matches at IoU {MATCH_IOU:g}. `engine`: "
-        "tracks as TrackObjects gives them, which cuts chains where the size jumps and drops broken ones. "
+        "tracks as TrackObjects gives them, which ends chains after the patience and drops broken ones. "
         "Thresholds of the detector were chosen on TUD-Campus; the public detections begin tracks from score "
         f"{PUBLIC_START:g}, chosen on PETS itself.",
         "",
@@ -299,7 +269,7 @@ def report(cells: Sequence[Cell], rows: Sequence[Judged], export: Export) -> tup
         "",
         "## By camera, boxes and tracker",
         "",
-        "Backward: share of the tracker's links that it also makes when it sees the film from its end.",
+        "Backward: share of the links of these tracks that the tracker also makes when it sees the film from its end.",
         "",
         "| film | boxes | tracker | tracks of | MOTA | IDF1 | HOTA | id switches | recall | precision | backward |",
         "|-|-|-|-|-|-|-|-|-|-|-|",
@@ -307,8 +277,7 @@ def report(cells: Sequence[Cell], rows: Sequence[Judged], export: Export) -> tup
     for c in cells:
         agreed = "" if c.agreement is None else f"{c.agreement:.4f}"
         lines.append(f"| {c.camera} | {c.source} | {c.tracker} | {c.tracks_of} | {c.quality.text} | {agreed} |")
-    unsure = [row for row in rows if row.source != "true boxes"]
-    text, data = calibration(unsure)
+    text, data = calibration(rows)
     return "\n".join([*lines, "", *text, ""]), {
         "machine": machine,
         "cells": [asdict(c) for c in cells],

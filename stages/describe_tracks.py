@@ -15,7 +15,7 @@ DESCRIBER = "templates/1"
 class DescribeTracks(Stage[TrackedClip, DescribedClip, None]):
     """Geometry and colour in words: templates, no model; the `describer` column says so."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     resources: ClassVar[Resources] = Resources(cpus=0.25, batch_rows=8)
 
     def process(self, _: None, clips: Sequence[TrackedClip], /) -> list[DescribedClip]:

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed_version
+from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from stages.algorithms.association import (
 )
 from stages.algorithms.camera import IDENTITY
 from stages.algorithms.chains import TRACKERS, Thresholds, chains
+from stages.algorithms.switches import Hindsight, crowded, signs, switch_risk
 from stages.base import Resources, Stage
 
 MIN_SEEN = 0.7  # of the frames between a track's ends
@@ -49,10 +52,11 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
     min_iou: float | None = None  # between buffered boxes
     min_moved_size: float = 0.25  # of its own size: for the motion expert a thing that never moves is no subject
     min_moved_frame: float = 0.015  # of the frame diagonal
-    area_jump: float = 2.0  # factor between consecutive boxes at which identity is in doubt
-    colour_jump: float = 70.0  # levels of a channel, likewise; of the motion expert's boxes only
+    area_jump: float = 2.0  # factor between consecutive boxes of the motion expert at which identity is in doubt
+    colour_jump: float = 70.0  # levels of a channel, likewise
 
-    resources = Resources(cpus=0.5, memory_gb=0.3)
+    version: ClassVar[int] = 2
+    resources: ClassVar[Resources] = Resources(cpus=0.5, memory_gb=0.3)
 
     def __post_init__(self) -> None:
         if self.tracker not in TRACKERS:
@@ -62,7 +66,7 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
         return [self._tracked(clip) for clip in clips]
 
     def _tracked(self, clip: DetectedClip) -> TrackedClip | Skip:
-        time_s = [seconds(t - clip.track_tick[0], clip.time_base_num, clip.time_base_den) for t in clip.track_tick]
+        time_s = times_s(clip)
         step_s = float(np.median(np.diff(time_s)))
         if self.patience_s < 2 * step_s:
             raise ValueError(
@@ -82,9 +86,10 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
             counts = ", ".join(f"{n} {cause}" for cause, n in sorted(lost.items()))
             return Skip(Reason.NO_SUBJECT, f"{sum(lost.values())} tracks: {counts}" if lost else "no track")
         kept.sort(key=lambda piece: (piece[0].frame, piece[0].box_xyxy_px))
+        risks = self._switch_risks(kept, clip, time_s)
         tracks = tuple(
-            Track(track_id=number, label=piece[0].label, observations=tuple(piece))
-            for number, piece in enumerate(kept, 1)
+            Track(track_id=number, label=piece[0].label, observations=tuple(piece), switch_risk=risk)
+            for number, (piece, risk) in enumerate(zip(kept, risks, strict=True), 1)
         )
         rejected = sum(lost.values())
         return clip.extend(
@@ -101,9 +106,10 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
                 chain,
                 time_s,
                 frame_size_px=(clip.width_px, clip.height_px),
-                area_jump=self.area_jump,
-                # The middle of a detector's box shows whoever passes in front: on the true boxes of 15 s of PETS, which
-                # the tracker keeps apart without a switch, the rule cut ten times (benchmarks/tracking.py).
+                # A detector's box jumps in size and shows in its middle whoever passes in front. On the true boxes of
+                # 15 s of PETS, which the tracker keeps apart without a switch, the rule for colour cut ten times; of
+                # 157 jumps in size on detected boxes 15 join two subjects (benchmarks/results/tracking.md).
+                area_jump=math.inf if is_recognised(clip) else self.area_jump,
                 colour_jump=math.inf if is_recognised(clip) else self.colour_jump,
                 patience_s=self.patience_s,
             )
@@ -119,8 +125,27 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
             kept += parts[:1] + [part for part in parts[1:] if not swallows(part[0], others, max_gap=patience)]
         return kept, sum(len(parts) for parts in linked) - len(kept)
 
-    def _chains(self, clip: DetectedClip, time_s: Sequence[float]) -> list[list[Detection]]:
-        """The tracker's chains, label by label, linked in the pixels of tracking frame 0, where the camera stands."""
+    def _switch_risks(
+        self, pieces: Sequence[Sequence[Detection]], clip: DetectedClip, time_s: Sequence[float]
+    ) -> list[float | None]:
+        if not is_recognised(clip):
+            return [None] * len(pieces)
+        hindsight = self.hindsight(clip)
+        return [switch_risk(signs(piece, steady(piece, clip), time_s, hindsight)) for piece in pieces]
+
+    def hindsight(self, clip: DetectedClip) -> Hindsight:
+        """What all boxes of the clip tell about the links of its tracks."""
+        backward = [link for chain in self._chains(clip, times_s(clip), is_backward=True) for link in pairwise(chain)]
+        return Hindsight(frozenset(backward), crowded(clip.detections))
+
+    def _chains(
+        self, clip: DetectedClip, time_s: Sequence[float], *, is_backward: bool = False
+    ) -> list[list[Detection]]:
+        """The tracker's chains, label by label, linked in the pixels of tracking frame 0, where the camera stands.
+
+        Backward the tracker sees the frames from the last to the first; chains ascend by frame all the same.
+        """
+        order = -1 if is_backward else 1
         own = RECOGNISED if is_recognised(clip) else MOTION
         thresholds = replace(
             own,
@@ -133,16 +158,17 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
             for d in clip.detections:
                 if d.label == label:
                     seen[d.frame].append(d)
-            steady = [[to_first_frame(d.box_xyxy_px, clip.camera_path[d.frame]) for d in row] for row in seen]
+            seen = seen[::order]
+            boxes = [steady(row, clip) for row in seen]
             linked = chains(
-                [np.array(row, dtype=np.float64).reshape(-1, 4) for row in steady],
+                [np.array(row, dtype=np.float64).reshape(-1, 4) for row in boxes],
                 [np.array([d.score for d in row], dtype=np.float64) for row in seen],
-                time_s,
+                [abs(now_s - time_s[::order][0]) for now_s in time_s[::order]],
                 tracker=self.tracker,
                 patience_s=self.patience_s,
                 thresholds=thresholds,
             )
-            found += [[seen[t][index] for t, index in chain] for chain in linked]
+            found += [[seen[t][index] for t, index in chain][::order] for chain in linked]
         return found
 
     def _why_not(
@@ -166,17 +192,17 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
             self.min_moved_size * size_px * (MOVING_CAMERA_FACTOR if is_moving else 1.0),
             self.min_moved_frame * diagonal_px,
         )
-        steady = [to_first_frame(o.box_xyxy_px, clip.camera_path[o.frame]) for o in piece]
-        has_moved = moved_px(steady, cut) >= wanted_px
+        boxes = steady(piece, clip)
+        has_moved = moved_px(boxes, cut) >= wanted_px
         if is_recognised(clip):
-            return "parallax" if is_moving and has_moved and _follows_camera(steady, piece, clip) else None
+            return "parallax" if is_moving and has_moved and _follows_camera(boxes, piece, clip) else None
         if not has_moved:
             return "still"
         if is_moving and float(np.median([o.score for o in piece])) < MOVING_CAMERA_SCORE:
             return "faint"
-        if is_moving and straightness(steady) < MIN_STRAIGHT:
+        if is_moving and straightness(boxes) < MIN_STRAIGHT:
             return "jumpy"
-        if is_moving and _follows_camera(steady, piece, clip):
+        if is_moving and _follows_camera(boxes, piece, clip):
             return "parallax"
         camera_px = moved_px([to_first_frame(raw[0], clip.camera_path[o.frame]) for o in piece], cut[:1] * len(piece))
         if camera_px > wanted_px and moved_px(raw, cut) < OVERLAY_MOVED * diagonal_px:
@@ -187,6 +213,16 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
 def is_recognised(clip: DetectedClip) -> bool:
     """Whether its boxes come from a detector that knows what they show, standing or moving."""
     return clip.detector.startswith("onnx/")
+
+
+def times_s(clip: DetectedClip) -> list[float]:
+    """Of the tracking frames, from the first."""
+    return [seconds(t - clip.track_tick[0], clip.time_base_num, clip.time_base_den) for t in clip.track_tick]
+
+
+def steady(boxes: Sequence[Detection], clip: DetectedClip) -> list[Box]:
+    """In the pixels of tracking frame 0."""
+    return [to_first_frame(d.box_xyxy_px, clip.camera_path[d.frame]) for d in boxes]
 
 
 def _follows_camera(steady: Sequence[Box], piece: Sequence[Detection], clip: DetectedClip) -> bool:

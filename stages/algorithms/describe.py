@@ -44,6 +44,7 @@ LABELLED_WINDOW_S = 1.0  # the same of a detector's boxes, which are less steady
 LABELLED_SPEED_BORDER = 0.12  # own sizes a second: a car far away creeps over the picture and is not still
 SAME_COLOUR = 0.8  # of a labelled subject's boxes that must agree on a colour, which else is not named
 MAX_COLOUR_RISK = 0.5  # and how near its median may be to another colour
+SWITCH_BORDER = 0.25  # probability of more than one subject at which a track is as unsure as a word on its border
 MIN_PHASE_S = 0.3  # a shorter change of motion is jitter
 EDGE = 0.02  # of the frame side: a box this near the border touches it
 
@@ -178,7 +179,7 @@ def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Af
         appearance=looks,
         frame_width_px=frame.width_px,
         frame_height_px=frame.height_px,
-        risk=max(gaps, looks_risk),
+        risk=max(gaps, looks_risk, min(1.0, (track.switch_risk or 0.0) / SWITCH_BORDER)),
         moments=tuple(
             Moment(
                 tick=track_tick[o.frame],

@@ -245,3 +245,30 @@ def test_who_passes_in_front_of_a_detectors_box_does_not_end_its_track() -> None
     row = _labelled([[("car", (100.0, 50.0, 140.0, 90.0), 0.9)]] * 20)
     passed = tuple(replace(d, rgb=BLUE) if 8 <= d.frame < 11 else d for d in row.detections)
     assert [len(track.observations) for track in _given(replace(row, detections=passed)).tracks] == [20]
+
+
+def test_a_detectors_box_that_jumps_in_size_ends_no_track() -> None:
+    row = _labelled([[("car", (100.0, 50.0, 140.0, 90.0), 0.9)]] * 20)
+    wide = (90.0, 40.0, 155.0, 105.0)
+    jumped = tuple(replace(d, box_xyxy_px=wide) if 8 <= d.frame < 11 else d for d in row.detections)
+    assert [len(track.observations) for track in _given(replace(row, detections=jumped)).tracks] == [20]
+
+
+def test_who_may_have_become_another_has_the_higher_switch_risk() -> None:
+    def crossing(turns: bool) -> DetectedClip:
+        rows: list[list[tuple[str, Box, float]]] = []
+        for t in range(30):
+            x = 20.0 + 6 * t if t < 15 or not turns else 20.0 + 6 * (30 - t)
+            rows.append([("person", (x, 50.0, x + 30, 110.0), 0.9)])
+        return _labelled(rows)
+
+    straight, turned = (_given(crossing(turns)).tracks for turns in (False, True))
+    assert len(straight) == len(turned) == 1
+    risks = [track.switch_risk for track in (*straight, *turned)]
+    assert risks[0] is not None
+    assert risks[1] is not None
+    assert 0 < risks[0] < 0.1 < 0.2 < risks[1] < 1
+
+
+def test_the_motion_experts_tracks_have_no_switch_risk() -> None:
+    assert [track.switch_risk for track in _tracked(render([DISC, SQUARE])).tracks] == [None, None]
