@@ -1,14 +1,12 @@
-"""Run a plan on Ray Data, or a whole job on a cluster. The only file that imports ray."""
+"""Run a plan on Ray Data. With ray_jobs.py the only file that imports ray."""
 
+import hashlib
 import logging
 import os
-import shutil
-import tempfile
-import time
+import uuid
 import warnings
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 # Ray 2.60 logs an error line for any class with constructor arguments; what really fails is raised as well.
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
-import aiohttp
 import psutil
 import pyarrow as pa
 import ray
@@ -31,7 +28,6 @@ from ray.data._internal.execution.backpressure_policy import (
 )
 from ray.data._internal.execution.backpressure_policy.backpressure_policy import BackpressurePolicy
 from ray.exceptions import (
-    AuthenticationError,
     NodeDiedError,
     ObjectLostError,
     OutOfMemoryError,
@@ -39,31 +35,21 @@ from ray.exceptions import (
     RayTaskError,
     WorkerCrashedError,
 )
-from ray.job_submission import JobStatus, JobSubmissionClient
+from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 from ray.util.annotations import RayDeprecationWarning
 
 from pipeline.plan import Plan
+from pipeline.quarantine import CarefulWorker, WorkerDied
+from pipeline.scratch import scratch_folder
 from pipeline.shares import Share, lasting, shares
-from pipeline.worker import Worker
 from stages.base import Stage
 
 ROOT = Path(__file__).resolve().parents[1]
 _AHEAD = "utr.blocks_ahead"
-_RETRIES = 3  # of a task whose worker process died
+_RETRIES = 100  # of a task whose process died: rows that kill it are ended long before (pipeline/quarantine.py)
 _MAX_BLOCKS = 2000  # a block of the source costs the driver about a millisecond
 _OBJECT_STORE_BYTES = 256 * 2**20  # rows are addresses and small facts: a local run holds megabytes of them
-_NO_AGENT_S = 60.0  # a cluster that has just started takes no jobs for some seconds
-_CHATTER = (
-    "ray.dashboard.modules.dashboard_sdk",
-    "ray.dashboard.modules.job.sdk",
-    "ray._private.runtime_env.packaging",
-)
-
 _LOST = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError)
-
-
-class WorkerDied(RuntimeError):
-    """A worker could not open its stage, or its process was lost again and again."""
 
 
 class RunAhead(BackpressurePolicy):
@@ -79,8 +65,8 @@ class RunAhead(BackpressurePolicy):
 def run_ray(plan: Plan[Any], *, workers: dict[str, int] | None = None) -> Generator[pa.Table, None, None]:
     """Blocks of final rows and outcomes as they come, in no order; `workers` sizes the pools of stages with state.
 
-    Ray must be up (`local_ray`). Raises what `process` raised, and WorkerDied where a worker could not open its
-    stage or was lost. Closing the iterator stops the run.
+    Ray must be up (`local_ray`). Rows that kill the process of their worker come out as failures. Raises what
+    `process` raised, and WorkerDied where a worker could not open its stage. Closing the iterator stops the run.
     """
     workers = workers or {}
     unknown = sorted(set(workers) - {name for name, stage in plan.named if stage.keeps_state})
@@ -88,10 +74,10 @@ def run_ray(plan: Plan[Any], *, workers: dict[str, int] | None = None) -> Genera
         raise ValueError(f"workers for {', '.join(unknown)}: no stage of that name keeps state in this plan")
     if plan.source.num_rows == 0:
         return
-    executor = None
+    executor, notes = None, _Notes()
     try:
         # The public iterator hides its executor, which then ends only when the garbage collector comes by.
-        bundles, _, executor = _dataset(plan, workers)._execute_to_iterator(capture_executor=False)
+        bundles, _, executor = _dataset(plan, workers, notes)._execute_to_iterator(capture_executor=False)
         for bundle in bundles:
             for entry in bundle.blocks:
                 yield ray.get(entry.ref)
@@ -103,9 +89,36 @@ def run_ray(plan: Plan[Any], *, workers: dict[str, int] | None = None) -> Genera
     finally:
         if executor is not None:
             executor.shutdown(force=True)
+        notes.clear()
 
 
-def _dataset(plan: Plan[Any], workers: dict[str, int]) -> ray.data.Dataset:
+class _Notes:
+    """Notes of one run in Ray's control store: beside the cluster's own books, in memory, away from all workers."""
+
+    def __init__(self) -> None:
+        self._run = f"utr-{uuid.uuid4().hex}/"
+
+    @property
+    def worker(self) -> str:
+        return ray.get_runtime_context().get_actor_id() or "a task"
+
+    def begin(self, what: str) -> int:
+        before = int(_internal_kv_get(self._key(what)) or 0)
+        _internal_kv_put(self._key(what), str(before + 1))
+        return before
+
+    def end(self, what: str) -> None:
+        _internal_kv_del(self._key(what))
+
+    def clear(self) -> None:
+        """Leaves nothing in the store."""
+        _internal_kv_del(self._run, del_by_prefix=True)
+
+    def _key(self, what: str) -> str:
+        return self._run + hashlib.sha256(what.encode()).hexdigest()
+
+
+def _dataset(plan: Plan[Any], workers: dict[str, int], notes: _Notes) -> ray.data.Dataset:
     size = -(-plan.source.num_rows // _MAX_BLOCKS)
     blocks = [plan.source.slice(start, size) for start in range(0, plan.source.num_rows, size)]
     dataset: ray.data.Dataset = ray.data.from_arrow(blocks)
@@ -122,12 +135,14 @@ def _dataset(plan: Plan[Any], workers: dict[str, int]) -> ray.data.Dataset:
     cluster = lasting([node["Resources"] for node in ray.nodes() if node["Alive"]])
     found = shares(plan, workers, cluster)
     for name, stage in plan.named:
-        dataset = _then(dataset, name, stage, found[name], workers.get(name, 1))
+        dataset = _then(dataset, name, stage, found[name], workers.get(name, 1), notes)
     return dataset
 
 
-def _then(dataset: ray.data.Dataset, name: str, stage: Stage[Any, Any, Any], share: Share, n: int) -> ray.data.Dataset:
-    named = type(name, (Worker,), {})  # the operator's name in Ray's logs
+def _then(
+    dataset: ray.data.Dataset, name: str, stage: Stage[Any, Any, Any], share: Share, n: int, notes: _Notes
+) -> ray.data.Dataset:
+    named = type(name, (CarefulWorker,), {})  # the operator's name in Ray's logs
     rows = stage.resources.batch_rows
     common: dict[str, Any] = {
         "batch_size": rows if rows > 1 else None,
@@ -138,14 +153,13 @@ def _then(dataset: ray.data.Dataset, name: str, stage: Stage[Any, Any, Any], sha
         "memory": share.memory_bytes,
     }
     with warnings.catch_warnings():
-        # A row that kills its worker each time must end the run; Ray Data's default is to try for ever, and until 2.64
-        # these arguments are the only way to say otherwise.
+        # Ray Data's default is to try for ever, and until 2.64 these arguments are the only way to say otherwise.
         warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", RayDeprecationWarning)
         if not stage.keeps_state:
-            return dataset.map_batches(named(stage, name), max_retries=_RETRIES, **common)
+            return dataset.map_batches(named(stage, name, notes), max_retries=_RETRIES, **common)
         pool = ray.data.ActorPoolStrategy(size=n)
         return dataset.map_batches(
-            named, fn_constructor_args=(stage, name), compute=pool, max_task_retries=_RETRIES, **common
+            named, fn_constructor_args=(stage, name, notes), compute=pool, max_task_retries=_RETRIES, **common
         )
 
 
@@ -181,33 +195,32 @@ def local_ray(num_cpus: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def _own_ray(num_cpus: int | None) -> Iterator[None]:
-    folder = tempfile.mkdtemp(prefix="utr-ray-")
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), path]))  # the workers inherit it
     before = set(psutil.Process().children())
-    try:
-        with _stderr_in(Path(folder) / "start.log"):  # one line about the log level, from the C++ side
-            ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                _temp_dir=folder,
-            )
-        yield
-    finally:
-        ours = [p for p in psutil.Process().children(recursive=True) if p not in before]
-        ray.shutdown()
-        _, left = psutil.wait_procs(ours, timeout=10)
-        for process in left:
-            process.kill()
-        shutil.rmtree(folder, ignore_errors=True)
-        if path is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = path
+    with scratch_folder("utr-ray-") as folder:
+        try:
+            with _stderr_in(folder / "start.log"):  # one line about the log level, from the C++ side
+                ray.init(
+                    address="local",
+                    num_cpus=num_cpus,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    _temp_dir=str(folder),
+                )
+            yield
+        finally:
+            ours = [p for p in psutil.Process().children(recursive=True) if p not in before]
+            ray.shutdown()
+            _, left = psutil.wait_procs(ours, timeout=10)
+            for process in left:
+                process.kill()
+            if path is None:
+                del os.environ["PYTHONPATH"]
+            else:
+                os.environ["PYTHONPATH"] = path
 
 
 @contextmanager
@@ -220,63 +233,3 @@ def _stderr_in(path: Path) -> Iterator[None]:
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-
-
-class NoCluster(RuntimeError):
-    """No job server answers at the address, or it answers no more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a submitted job ended; `exit_code` is None where its driver never ran or was stopped."""
-
-    stopped: bool
-    exit_code: int | None
-    message: str
-
-
-class JobServer:
-    """Takes jobs for a Ray cluster, at the address of its dashboard: `http://HEAD:8265`."""
-
-    def __init__(self, address: str) -> None:
-        """Raises NoCluster where no job server answers."""
-        for name in _CHATTER:
-            logging.getLogger(name).setLevel(logging.WARNING)
-        with _answering(address):
-            self._client = JobSubmissionClient(address)
-        self._address = address
-
-    def submit(self, working_dir: Path, command: str) -> str:
-        """Uploads the folder and starts the command in it; the job's id."""
-        until = time.monotonic() + _NO_AGENT_S
-        while True:
-            try:
-                return self._client.submit_job(entrypoint=command, runtime_env={"working_dir": str(working_dir)})
-            except RuntimeError as error:
-                if "No available agent" not in str(error) or time.monotonic() > until:
-                    raise
-            time.sleep(1)
-
-    async def follow(self, job_id: str) -> AsyncIterator[str]:
-        """What the job prints, as it comes, until it ends; raises NoCluster where the stream breaks off."""
-        with _answering(self._address):
-            async for text in self._client.tail_job_logs(job_id):
-                yield text
-
-    def ended(self, job_id: str) -> Ended | None:
-        """How the job ended, None while it goes on; raises NoCluster."""
-        with _answering(self._address):
-            job = self._client.get_job_info(job_id)
-        if not job.status.is_terminal():
-            return None
-        stopped = job.status == JobStatus.STOPPED
-        return Ended(stopped=stopped, exit_code=job.driver_exit_code, message=job.message or "")
-
-
-@contextmanager
-def _answering(address: str) -> Iterator[None]:
-    """Errors of the connection, and of a server that is not Ray's, under one name."""
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError, KeyError, aiohttp.ClientError, AuthenticationError) as error:
-        raise NoCluster(f"no Ray job server answers at {address}: {error or type(error).__name__}") from error

@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -34,6 +34,13 @@ class Worker:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """The block after this stage; rows that ended earlier pass by."""
+        return self._through(block, self._timed)
+
+    def fail(self, block: pa.Table, failure: Failure) -> pa.Table:
+        """The block with this failure for each row that had not ended; the stage does not see them."""
+        return self._through(block, lambda rows: [(failure, 0.0) for _ in rows])
+
+    def _through(self, block: pa.Table, work: Callable[[Sequence[Row]], list[tuple[Any, float]]]) -> pa.Table:
         alive, ended = split_block(block)
         try:
             rows: list[Row] = self._stage.reads.from_arrow(alive)
@@ -42,7 +49,7 @@ class Worker:
             raise
         credits = zip(alive[SHARE].to_pylist(), alive[SPENT].to_pylist(), strict=True)
         values: list[dict[str, Any]] = []
-        for row, (share, spent), (result, seconds) in zip(rows, credits, self._timed(rows), strict=True):
+        for row, (share, spent), (result, seconds) in zip(rows, credits, work(rows), strict=True):
             values += self._values(row, share, spent, result, seconds)
         made = build_block(self._stage.writes, values, owner=self._name)
         return pa.concat_tables([made, carry_ended(ended, self._stage.writes)])

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "jobs": {"schemas", "stages", "pipeline", "jobs"},
 }
 ONLY_IN = {
-    "ray": ("pipeline/run_ray.py",),
+    "ray": ("pipeline/run_ray.py", "pipeline/ray_jobs.py"),
     "torch": ("stages/models/", "pipeline/train/"),
     "transformers": ("stages/models/", "pipeline/train/"),
     "tokenizers": ("stages/models/", "pipeline/train/"),

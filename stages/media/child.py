@@ -1,7 +1,6 @@
 """A worker process that may hang, crash or eat memory without harm to its caller."""
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from stages.media.wire import receive, send
+from stages.media.wire import NoAnswer, receive, send
 
 GB = 1024**3
 
@@ -26,7 +25,7 @@ class ReadTimeout(ReadError):
 
 
 class ReadCrash(ReadError):
-    """The child died on its own: a signal, or an error of ours that it did not expect."""
+    """The child died on its own, or lost its way: a signal, an error of ours that it did not expect, no answer."""
 
 
 class ReadRefused(ReadError):
@@ -73,9 +72,11 @@ class Child:
             timer.daemon = True  # an interrupt may come before it is cancelled; it must not hold up the exit
             try:
                 timer.start()
-                kind, value = _exchange(process, (function, subject, *arguments))
-            except (EOFError, OSError, pickle.UnpicklingError) as error:
+                kind, value = _exchange(process, (function, subject, *arguments), self._limits)
+            except (EOFError, OSError) as error:
                 raise self._accident(subject, timed_out.is_set()) from error
+            except NoAnswer as error:
+                raise ReadCrash(f"{subject}: the decoder sent what is no answer; it was killed") from error
             finally:
                 timer.cancel()
                 if sys.exc_info()[0] is not None:  # also on Ctrl-C: half an answer must not reach the next call
@@ -151,11 +152,11 @@ class Child:
             self._stderr = None
 
 
-def _exchange(process: subprocess.Popen[bytes], request: tuple[Any, ...]) -> tuple[str, Any]:
+def _exchange(process: subprocess.Popen[bytes], request: tuple[Any, ...], limits: Limits) -> tuple[str, Any]:
     assert process.stdin is not None
     assert process.stdout is not None
     send(process.stdin, request)
-    return receive(process.stdout)
+    return receive(process.stdout, int(limits.memory_gb * GB))  # what its memory holds
 
 
 def _kill_late(process: subprocess.Popen[bytes], timed_out: threading.Event) -> None:

@@ -1,5 +1,6 @@
 """How much of a damaged film can be used? Runs in the decoder child."""
 
+from bisect import bisect_left
 from dataclasses import replace
 
 from stages.media.child import ReadError
@@ -11,6 +12,8 @@ from stages.media.packets import opened
 def sound_prefix(location: str, packets: Packets) -> tuple[Packets, str | None]:
     """The frames before the first, by presentation, that does not decode, and why that one does not; None: all do."""
     n_sound, why = _decode(location, packets)
+    if packets.torn_tick is not None:
+        n_sound = min(n_sound, bisect_left(packets.ticks, packets.torn_tick))
     if n_sound == len(packets.ticks):
         return packets, None
     whole = packets.ticks

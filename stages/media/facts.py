@@ -37,6 +37,7 @@ class Packets:
     end_tick: int  # of the last frame, exclusive
     key_ticks: tuple[int, ...]  # frames that decoding may start at, ascending
     has_open_gop: bool  # a frame is shown before the keyframe that its packet lies behind
+    torn_tick: int | None  # from here on frames lie behind a packet of which bytes are missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from stages.media.child import ReadError
 from stages.media.facts import Missing, Packets
 
 TOLERANCE_S = 0.5  # by which the data of a whole file may end before the length in its header
+MAX_TICK = 2**62  # of either sign; sums of two fit into a row
 TEXT_BYTES = frozenset(range(32, 127)) | {9, 10, 12, 13}
 
 
@@ -42,10 +43,14 @@ def opened(location: str, *, strict: bool = False) -> Iterator[tuple[InputContai
     leading frames after a seek refer to frames that were not decoded.
     """
     with named(location), _container(location) as container:
+        if not container.streams.video and not container.streams.audio:
+            raise ReadError(f"{location}: holds neither pictures nor sound: its headers are damaged; download it again")
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             raise NoVideoStream(f"{location}: no stream of moving pictures")
         stream = streams[0]
+        if stream.codec_context is None:  # of a codec that FFmpeg does not know
+            raise ReadError(f"{location}: no decoder for its pictures; re-encode or download it again")
         stream.codec_context.thread_count = 1
         # Else FFmpeg fills damaged pictures with parts of others and says nothing: of 1200 requests for frames of H.264
         # films with 60 damaged bytes, 33 gave the picture of another frame and 36 a broken one; strictly, 0 and 1.
@@ -121,13 +126,23 @@ def _stamp(location: str) -> int:
 def _read_packets(location: str, stamp: int) -> tuple[Packets, Missing | None]:
     with opened(location) as (container, stream):
         table, last_s = PacketTable(location), 0.0
-        for packet in container.demux():
+        for packet in demuxed(location, container):
             if packet.stream_index == stream.index:
                 table.add(packet)
             elif packet.pts is not None:
                 last_s = max(last_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         packets = table.close()
         return packets, _missing(container, stream, table.n_packets, packets, last_s)
+
+
+def demuxed(location: str, container: InputContainer, *streams: VideoStream) -> Iterator[av.Packet]:
+    """The packets of these streams, or of all; ReadError at the end of a file in which another stream began late."""
+    try:
+        yield from container.demux(*streams)
+    except IndexError as error:  # PyAV 18.1 ends all streams that there are now, and knows those of the beginning
+        raise ReadError(
+            f"{location}: a stream begins in the middle of the file; remux it: ffmpeg -i IN -map 0:v:0 -c copy OUT.mkv"
+        ) from error
 
 
 def _missing(
@@ -143,9 +158,12 @@ def _missing(
     if "avi" in formats:  # counts ticks; the container's own duration is a guess from the bytes that are there
         promised_s = float(stream.frames * stream.time_base)
     elif container.duration and {"matroska", "flv"} & set(formats):
-        promised_s = ((container.start_time or 0) + container.duration) / av.time_base
+        promised_s = container.duration / av.time_base  # from time 0 on, also where the film begins later
     if last_s < 0.99 * promised_s - TOLERANCE_S:
         return Missing(n_promised=None, why=f"cut off: the data end at {last_s:.1f} of {promised_s:.1f} s")
+    if packets.torn_tick is not None:
+        torn_s = float(packets.torn_tick * stream.time_base)
+        return Missing(n_promised=None, why=f"damaged: a packet at {torn_s:.2f} s is not whole")
     return None
 
 
@@ -157,6 +175,8 @@ class PacketTable:
         self._shown: list[tuple[int, int]] = []  # tick and duration
         self._keys: list[int] = []
         self._has_open_gop = False
+        self._in_doubt: list[int] = []  # a packet that is not whole, and those that came since
+        self._torn_tick: int | None = None
         self.n_packets = 0  # whole ones
 
     def add(self, packet: Any) -> None:
@@ -171,10 +191,24 @@ class PacketTable:
             )
         if packet.is_keyframe:
             self._keys.append(packet.pts)
+        self._note_torn(packet)
         self._has_open_gop |= bool(self._keys) and packet.pts < self._keys[-1]
         # Leading frames of an open GOP at the start refer to frames that are not there.
         if self._keys and packet.pts >= self._keys[0] and not packet.is_discard:
             self._shown.append((packet.pts, packet.duration or 0))
+
+    def _note_torn(self, packet: Any) -> None:
+        """The demuxer knows of bytes that are gone, the decoder often does not: of 64 films with flipped, missing or
+        swapped bytes 3 showed frames at each other's times. Joined segments tear at their seams and lack nothing: in
+        a `.ts` the next packet but one is a keyframe then."""
+        if self._torn_tick is not None:
+            self._torn_tick = min(self._torn_tick, packet.pts)
+        elif self._in_doubt:
+            self._in_doubt = [] if packet.is_keyframe else [*self._in_doubt, packet.pts]
+            if len(self._in_doubt) > 2:
+                self._torn_tick = min(self._in_doubt)
+        if packet.is_corrupt and self._keys and not self._in_doubt:
+            self._in_doubt = [packet.pts]
 
     def close(self) -> Packets:
         """The table; the last frame lasts as long as its packet says, else as the frame before it."""
@@ -182,12 +216,17 @@ class PacketTable:
         if not shown:
             raise ReadError(f"{self._location}: no decodable frame: no packet, or no keyframe; re-encode it")
         ticks = [tick for tick, _ in shown]
+        if max(-ticks[0], ticks[-1]) > MAX_TICK:
+            raise ReadError(
+                f"{self._location}: frames at ticks {ticks[0]} to {ticks[-1]}: no film lasts so long; remux it"
+            )
         last = shown[-1][1] or (ticks[-1] - ticks[-2] if len(ticks) > 1 else 1)
         return Packets(
             ticks=tuple(ticks),
             end_tick=ticks[-1] + last,
             key_ticks=tuple(sorted(set(self._keys))),
             has_open_gop=self._has_open_gop,
+            torn_tick=min(self._in_doubt, default=None) if self._torn_tick is None else self._torn_tick,
         )
 
 

@@ -79,6 +79,40 @@ def test_memory_limit() -> None:
     child.close()
 
 
+def test_a_leak_ends_at_the_limit_and_the_next_file_is_unharmed() -> None:
+    child = Child(Limits(timeout_s=60, memory_gb=0.25, recycle_rss_mb=10_000), HOSTILE)
+    assert [child.call("leak", "a.mp4", 80) for _ in range(2)] == [80, 160]
+    with pytest.raises(ReadMemory, match=r"a\.mp4: needs more than 0\.25 GB"):
+        child.call("leak", "a.mp4", 100)
+    assert child.call("leak", "b.mp4", 50) == 50
+    child.close()
+
+
+def test_leaked_files_and_threads_go_with_the_child() -> None:
+    child = Child(Limits(timeout_s=60, recycle_calls=2), HOSTILE)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert [child.call("leak_handles", "a.mp4", 50) for _ in range(4)] == [50, 100, 50, 100]
+    child.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("lie", ["garble", "boast"])
+def test_what_is_no_answer_is_named(lie: str, child: Child) -> None:
+    with pytest.raises(ReadCrash, match=r"a\.mp4: the decoder sent what is no answer; it was killed"):
+        child.call(lie, "a.mp4")
+    assert child.call("nap", "b.mp4", 0.0) == "b.mp4"
+
+
+def test_a_child_that_dies_between_two_calls_is_replaced(child: Child) -> None:
+    child.call("nap", "a.mp4", 0.0)
+    first = child.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    assert wait_until(lambda: not is_alive(first), 20)
+    assert child.call("nap", "b.mp4", 0.0) == "b.mp4"
+    assert child.pid != first
+
+
 def test_error_of_the_child_keeps_the_child(child: Child) -> None:
     with pytest.raises(ReadError, match=r"a\.mp4: refused") as caught:
         child.call("refuse", "a.mp4")

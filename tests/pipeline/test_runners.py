@@ -17,8 +17,9 @@ import pytest
 
 from pipeline.collect import finished
 from pipeline.plan import Plan
+from pipeline.quarantine import WorkerDied
 from pipeline.run_local import run_local
-from pipeline.run_ray import WorkerDied, local_ray, run_ray, shares
+from pipeline.run_ray import local_ray, run_ray, shares
 from stages.base import Resources, Stage
 from tests.toys import FILMS, LOSSES, N_ROWS, EngineDead, Film, Keep, RatedBeat, long_plan, plan
 
@@ -101,17 +102,47 @@ def test_closing_the_iterator_stops_the_run():
 
 
 @dataclass(frozen=True, kw_only=True)
-class Die(Stage[RatedBeat, RatedBeat, None]):
+class Die(Keep):
+    """Killed as by the out-of-memory killer: at one row each time, at one film once."""
+
+    note: str
+    resources = Resources(cpus=0.5, memory_gb=0.1, batch_rows=4)
+
+    def process(self, state: dict[str, int], beats: Sequence[RatedBeat], /) -> Sequence[RatedBeat]:
+        return _killed_at(beats, Path(self.note))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DieAsTask(Stage[RatedBeat, RatedBeat, None]):
+    """The same without a state to keep."""
+
+    note: str
+
     def process(self, _: None, beats: Sequence[RatedBeat], /) -> Sequence[RatedBeat]:
-        os._exit(7)
+        return _killed_at(beats, Path(self.note))
+
+
+def _killed_at(beats: Sequence[RatedBeat], note: Path) -> Sequence[RatedBeat]:
+    once = any(beat.uri == "once.mp4" for beat in beats) and not note.exists()
+    if once:
+        note.touch()
+    if once or any(beat.uri == "poison.mp4" and beat.beat == 1 for beat in beats):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return beats
 
 
 @pytest.mark.usefixtures("ray_up")
-@pytest.mark.timeout(120)
-def test_a_row_that_kills_its_worker_ends_the_run():
-    deadly = plan([FILMS[4]]).then(Die())
-    with pytest.raises(WorkerDied, match="a worker process ended"):
-        list(run_ray(deadly))
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", [Die, DieAsTask], ids=["actor", "task"])
+def test_a_row_that_kills_its_worker_ends_by_name_and_no_other_row_is_lost(kind: Any, tmp_path: Path):
+    """Among them: rows beside it in its batch, blocks that wait for its worker, a row whose worker is killed once."""
+    stage = kind(note=str(tmp_path / "died"))
+    deadly = plan([Film(uri=f"{name}.mp4", n_scenes=1) for name in ("a", "once", "poison", "b")]).then(stage)
+    done = {video.source_uri: video for video in finished(deadly, run_ray(deadly))}
+    lost = [(o.key, o.stage, o.reason) for video in done.values() for o in video.outcomes if o.kind == "failure"]
+    assert lost == [("poison.mp4@0.1", kind.__name__, "WorkerDied")]
+    counts = {uri: video.rows.num_rows for uri, video in done.items()}
+    assert counts == {"a.mp4": 2, "once.mp4": 2, "poison.mp4": 1, "b.mp4": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
