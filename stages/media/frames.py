@@ -8,11 +8,14 @@ from av.container import InputContainer
 from av.error import EOFError as StreamEnd
 from av.error import PermissionError as NotIndexed
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from stages.media.child import ReadError
 from stages.media.facts import Packets
 from stages.media.packets import opened, read_packets
+
+_scaler = VideoReformatter()  # keeps its tables: frame.reformat makes them anew for each frame, 0.1 ms and more
 
 
 def decode_frames(location: str, ticks: Sequence[int], width_px: int, height_px: int) -> np.ndarray:
@@ -103,8 +106,10 @@ def small_rgb(frame: VideoFrame, width_px: int, height_px: int, pixel_format: st
     """The upright frame, resized by area, uint8 (height, width, 3)."""
     turn = rotation_deg(frame)
     stored_w, stored_h = (height_px, width_px) if turn in (90, 270) else (width_px, height_px)
-    small = frame.reformat(width=stored_w, height=stored_h, format=pixel_format, interpolation="AREA", threads=1)
-    return np.rot90(small.to_ndarray(), k=-turn // 90)
+    small = _scaler.reformat(
+        frame, width=stored_w, height=stored_h, format=pixel_format, interpolation="AREA", threads=1
+    )
+    return np.rot90(small.to_ndarray(), k=-turn // 90) if turn else small.to_ndarray()
 
 
 def first_frame(location: str) -> VideoFrame:

@@ -15,15 +15,15 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from scenedetect import FrameTimecode
 from scenedetect.detector import SceneDetector
-from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
 from schemas.time import seconds
 from stages.algorithms.camera import global_motion, step_speed
 from stages.algorithms.shots import THUMBNAIL_SHAPE
 from stages.media.child import ReadError
+from stages.media.cuts import Adaptive, Content
 from stages.media.facts import DETECTORS, Packets, Scan, ScanOptions
 from stages.media.frames import rotation_deg, small_rgb
-from stages.media.packets import PacketTable, opened
+from stages.media.packets import PacketTable, demuxed, opened
 
 # Of all colour levels, 0..1. The detectors compare hues as numbers: in a red picture, where the hue jumps between 0
 # and 179, a keyframe that changes nothing to the eye counts as a cut.
@@ -88,14 +88,15 @@ class _Sequence:
         base = self._stream.time_base
         assert base is not None
         at_s = seconds(tick, base.numerator, base.denominator)
+        n_right = len(set(ticks) & set(packets.ticks[:n_frames]))
         raise ReadError(
-            f"{self._location}: damaged: {len(ticks)} of {n_frames} frames decode, first error at {at_s:.2f} s"
-            f" ({self._damage or 'frames missing'}); re-encode or download it again"
+            f"{self._location}: damaged: {n_right} of {n_frames} frames decode, first error at {at_s:.2f} s"
+            f" ({self._damage or 'frames missing or at other times'}); re-encode or download it again"
         )
 
     def _packets(self) -> Iterator[av.Packet]:
         try:
-            yield from self._container.demux(self._stream)
+            yield from demuxed(self._location, self._container, self._stream)
         except InvalidDataError as error:
             self._note(error.strerror or "invalid data", None)
 
@@ -202,10 +203,10 @@ def _detectors(options: ScanOptions, rate_hz: float) -> list[SceneDetector]:
     for name in filter(None, options.detector.split("+")):
         if name == "adaptive":
             ratio = 3.0 if options.threshold is None else options.threshold
-            found.append(AdaptiveDetector(adaptive_threshold=ratio, min_scene_len=shortest))
+            found.append(Adaptive(adaptive_threshold=ratio, min_scene_len=shortest))
         elif name == "content":
             content = 27.0 if options.threshold is None else options.threshold
-            found.append(ContentDetector(threshold=content, min_scene_len=shortest))
+            found.append(Content(threshold=content, min_scene_len=shortest))
         else:
             raise ValueError(f"detector {name!r} of pass 1 is none of {', '.join(DETECTORS)}")
     return found
