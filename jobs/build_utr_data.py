@@ -21,6 +21,7 @@ if __name__ == "__main__":  # a script of a submitted job: its folder is jobs/, 
 
 from jobs.console import Console
 from jobs.recipe import Recipe, RecipeError
+from pipeline.balance import Balanced, find_balance
 from pipeline.build import (
     Build,
     Built,
@@ -30,6 +31,7 @@ from pipeline.build import (
     finished_clips,
     finished_videos,
     funnel_of,
+    selected_clips,
 )
 from pipeline.card import write_card
 from pipeline.funnel import Funnel
@@ -70,7 +72,7 @@ def probe_plan(recipe: Recipe, sources: list[Source]) -> Plan[Video]:
 
 def build_plan(recipe: Recipe, videos: list[Video]) -> Plan[SelectedClip]:
     """Videos to clips with proved and measured samples (DESIGN section 3)."""
-    return (
+    captioned = (
         Plan.of(videos, Video)
         .then(recipe.stage(recipe.split))  # -> Clip, one a shot
         .then(recipe.stage(recipe.decode))  # -> DecodedClip: frames in the node's store
@@ -79,7 +81,11 @@ def build_plan(recipe: Recipe, videos: list[Video]) -> Plan[SelectedClip]:
         .then(recipe.stage(recipe.track))  # -> TrackedClip
         .then(DescribeTracks())  # -> DescribedClip: attribute trajectories
         .then(CaptionClip())  # -> CaptionedClip
-        .then(recipe.stage(recipe.score_captions))  # -> ScoredClip: where in time the information is
+    )
+    if recipe.mllm:
+        captioned = captioned.then(recipe.stage(recipe.mllm))  # -> ToldClip: a caption and doubts of a model elsewhere
+    return (
+        captioned.then(recipe.stage(recipe.score_captions))  # -> ScoredClip: where in time the information is
         .then(recipe.stage(recipe.compose))  # -> ComposedClip: bidirectional queries, programs, evidence
         .then(recipe.stage(recipe.score_samples))  # -> MeasuredClip: TPL of the targets
         .then(recipe.stage(recipe.select))  # -> SelectedClip
@@ -118,6 +124,7 @@ def build(
         built = _run(work, ledger, sources, recipe, runner, console)
         console.phase("seal")
         copies = find_copies(finished_clips(built), drop=recipe.filter.drop_near_duplicates)
+        balanced = find_balance(selected_clips(built, copies), recipe.select.balance)
         funnel = funnel_of(built).merge(copies.funnel)
         facts = RunFacts(
             engine=f"utr-engine {version('utr-engine')}",
@@ -131,7 +138,7 @@ def build(
             runner=runner,
             workers=max(recipe.workers.values(), default=1),
         )
-        manifest = _seal(out, built, copies, facts, recipe, pack_frames)
+        manifest = _seal(out, built, copies, balanced, facts, recipe, pack_frames)
         return Result(manifest=manifest, funnel=funnel, failed_share=built.failed / len(sources))
 
 
@@ -161,13 +168,14 @@ def _run(
 
 
 def _seal(
-    out: Place, built: Built, copies: Copies, facts: RunFacts, recipe: Recipe, pack_frames: bool
+    out: Place, built: Built, copies: Copies, balanced: Balanced | None, facts: RunFacts, recipe: Recipe,
+    pack_frames: bool,
 ) -> Manifest:  # fmt: skip
     """Shards and manifest first, then what people look at: card and report."""
-    tally = Tally()
+    tally = Tally(balanced=balanced)
 
     def counted() -> Iterator[FinishedVideo]:
-        for video in finished_videos(built, copies):
+        for video in finished_videos(built, copies, balanced):
             tally.add(video)
             yield video
         built.ledger.check()  # after it, what lies there is replaced

@@ -18,11 +18,12 @@ from jobs.ending import EXIT, exit_code, refused
 from jobs.recipe import load_recipe
 
 if TYPE_CHECKING:
-    from pipeline.run_ray import Ended, JobServer
+    from pipeline.ray_jobs import Ended, JobServer
 
 ROOT = Path(__file__).resolve().parents[1]  # a checkout, or the folder that a wheel was installed into
 PACKAGES = ("schemas", "stages", "pipeline", "jobs")
-DATA = ("stages/models/checkpoints", "pipeline/templates", "jobs/recipes")  # what they read beside their code
+# What they read beside their code.
+DATA = ("stages/models/checkpoints", "stages/prompts", "pipeline/templates", "jobs/recipes")
 MAX_BYTES = 100 * 2**20  # Ray's dashboard takes no larger upload
 RECIPE = "recipe.yaml"
 POLL_S = 1.0
@@ -122,7 +123,7 @@ def _run(folder: Path, command: str, address: str, console: Console) -> int:
         raise CannotSubmit(f"--address {address}: that of the cluster's dashboard is wanted, like http://HEAD:8265")
     # Ray prefers it to the address that it is given, and run_ray leaves authentication to a cluster that is named here.
     os.environ["RAY_API_SERVER_ADDRESS"] = address
-    from pipeline.run_ray import JobServer, NoCluster
+    from pipeline.ray_jobs import JobServer, NoCluster
 
     try:
         server = JobServer(address)
@@ -145,7 +146,7 @@ def _run(folder: Path, command: str, address: str, console: Console) -> int:
 
 
 def _follow(server: "JobServer", job_id: str, console: Console) -> "Ended":
-    from pipeline.run_ray import NoCluster
+    from pipeline.ray_jobs import NoCluster
 
     async def log() -> None:
         async for text in server.follow(job_id):

@@ -97,7 +97,7 @@ def _span_problems(clip: PublishedClip, sample: PublishedSample | None) -> Itera
 def _caption_problems(clip: PublishedClip, sample: PublishedSample | None) -> Iterator[Problem]:
     """Captions that do not follow from the tracks. A given one follows from nothing, and is only known by its kind."""
     for caption in clip.captions:
-        if caption.describer != ("manifest" if caption.kind == "given" else DESCRIBER):
+        if not (_is_given_by(caption.describer) if caption.kind == "given" else caption.describer == DESCRIBER):
             yield Problem(clip.clip_id, f"the {caption.kind} caption is not by {caption.describer!r}")
     if sample is None or not sample.frame_tick:
         return
@@ -114,6 +114,11 @@ def _caption_problems(clip: PublishedClip, sample: PublishedSample | None) -> It
     for caption in clip.captions:
         if caption.kind in follows and caption.text != follows[caption.kind]:
             yield Problem(clip.clip_id, f"the {caption.kind} caption does not follow from the tracks")
+
+
+def _is_given_by(describer: str) -> bool:
+    """Whose words may stand without proof: the manifest's, and those of a model that was asked."""
+    return describer == "manifest" or describer.startswith("mllm/")
 
 
 def _sample_problems(sample: PublishedSample, clip: PublishedClip | None) -> Iterator[Problem]:

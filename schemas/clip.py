@@ -105,6 +105,7 @@ class Track(Record):
     track_id: int  # 1-based, in order of first appearance
     label: str
     observations: tuple[Detection, ...]  # at most one a frame, ascending
+    switch_risk: float | None = None  # 0..1: that it is of more than one subject; null where no truth was measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +135,7 @@ class Trajectory(Record):
     appearance: str  # "small red"
     frame_width_px: int
     frame_height_px: int
-    risk: float  # 0..1: worst of the share of frames at which it was lost, and how near colour and size are to others
+    risk: float  # 0..1: worst of: share of frames at which it was lost; colour and size near others; switch risk
     moments: tuple[Moment, ...]
 
 
@@ -154,11 +155,31 @@ class DescribedClip(TrackedClip):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caption(Record):
-    kind: str  # "global" | "timeline" | "given"
+    kind: str  # "global" | "timeline" | "given": somebody's words, which follow from no track
     text: str
-    describer: str
+    describer: str  # "templates/1"; of a given one "manifest" or "mllm/{model}@{hash of the prompt}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionedClip(DescribedClip):
     captions: tuple[Caption, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldSubject(Record):
+    """What a multimodal model calls a subject; beside our name, never in its place."""
+
+    track_id: int
+    name: str
+    attributes: tuple[str, ...]
+    fits: bool  # whether it finds our name right
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldClip(CaptionedClip):
+    """A clip about which a multimodal model was asked."""
+
+    teller: str | None  # "mllm/{model}@{hash of the prompt}"; null where it was not asked
+    told: tuple[ToldSubject, ...]
+    prompt_tokens: int | None  # as the endpoint counts, over all requests; null also where it does not
+    completion_tokens: int | None

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from jobs.cli import app, run_build
 from jobs.console import Console
 from jobs.submit import DATA, MAX_BYTES, PACKAGES, ROOT, CannotSubmit, _code, prepare, sent, shipped
-from pipeline.run_ray import Ended, JobServer
+from pipeline.ray_jobs import Ended, JobServer
 from pipeline.verify import verify
 from stages.media.world_film import random_film, write_world_film
 from tests.jobs.conftest import shards, utr

@@ -1,0 +1,188 @@
+"""Ask a multimodal model about a clip: a caption in its own words, and whether each subject is what we call it.
+
+What it says proves nothing, so no composed question or answer holds a word of it. Its caption stands beside ours like
+one that came with the video, and is measured by TPL alike; where it doubts a subject's name, the label risk of that
+subject becomes 1, and the composer abstains from it. An answer that is none costs the clip nothing: it goes on as it
+was, with a Skip beside it that says why.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from schemas.clip import Caption, CaptionedClip, ToldClip, ToldSubject
+from schemas.outcome import Reason, Skip
+from stages.algorithms.mllm_answer import Flaw, Flawed
+from stages.algorithms.scene import name
+from stages.base import Resources, Stage
+from stages.media.child import Limits
+from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
+from stages.models.mllm import Mllm, MllmUnusable, NoAnswer
+from stages.prompting import Asked, Said, asked_about, prompt_hash, read_prompt, said_of
+
+OURS = ("model", "messages", "n", "stream")  # fields of a request that no option may set
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+DOUBTED = 1.0  # label risk of a subject that the model calls something else
+REASONS = {
+    Flaw.EMPTY: Reason.NOTHING_TO_SAY,
+    Flaw.REFUSED: Reason.NOTHING_TO_SAY,
+    Flaw.MALFORMED: Reason.NOTHING_TO_SAY,
+    Flaw.OTHER_CLIP: Reason.NOTHING_TO_SAY,
+    Flaw.OTHER_SUBJECTS: Reason.NOTHING_TO_SAY,
+    Flaw.CUT: Reason.TOO_LONG,
+    Flaw.TOO_LONG: Reason.TOO_LONG,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a worker asks with. `kept` holds what was paid for in a batch that had a failure, until its rows are tried
+    alone."""
+
+    mllm: Mllm
+    frames: ClipFrames
+    kept: dict[str, Said | NoAnswer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskMllm(Stage[CaptionedClip, ToldClip, Line]):
+    """Adds what an OpenAI-compatible endpoint says of a clip. One that came with its own caption is not asked about.
+
+    The fields from `url` on to `timeout_s` say how to reach the model; they change no meaning, so a build may go on
+    with another address. An answer that is not what was asked for is asked for once more, with what is wrong about it.
+    """
+
+    model: str
+    prompt: str = "clip"  # a file of stages/prompts, or the path of a .txt file of your own
+    frames: int = 4  # of the plan, spread over the clip
+    max_subjects: int = 6  # those seen longest
+    max_words: int = 60  # of a caption: the scorer must be able to read it
+    options: Mapping[str, Any] = field(
+        default_factory=lambda: {"temperature": 0, "max_tokens": 600, "response_format": {"type": "json_object"}}
+    )  # fields of the request, as the endpoint knows them
+    url: str  # "https://api.openai.com/v1", "http://localhost:8000/v1"
+    key_env: str = ""  # name of the environment variable that holds the key, on every worker; "": no key
+    concurrency: int = 8  # requests at a time, of each worker
+    tries: int = 5  # of a request
+    wait_s: float = 1.0  # after the first try; doubles with each
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 120.0  # without a byte
+    timeout_s: float = 300.0  # of a whole try
+    store_dir: str = STORE_DIR
+    store_gb: float = STORE_GB
+
+    version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources(cpus=0.25, memory_gb=0.5, batch_rows=16)
+    fatal = (MllmUnusable,)
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"url", "key_env", "concurrency", "tries", "wait_s", "connect_timeout_s", "read_timeout_s", "timeout_s",
+         "store_dir", "store_gb"}
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        address = urlsplit(self.url)
+        if "@" in self.url:
+            raise ValueError("url holds a name or a password: name the variable that holds the key as key_env")
+        if address.scheme not in ("http", "https") or not address.hostname or address.query or address.fragment:
+            raise ValueError(f"url={self.url!r} is no address: give one like https://api.openai.com/v1")
+        _ = address.port  # raises where it is no number
+        if not self.model:
+            raise ValueError("model='' names no model: give the name under which the endpoint serves it")
+        if self.key_env and not VARIABLE.fullmatch(self.key_env):  # not shown: it may be a key
+            raise ValueError("key_env is no name of a variable: give one like OPENAI_API_KEY, never the key itself")
+        for what in ("frames", "max_subjects", "max_words", "tries", "concurrency"):
+            if getattr(self, what) < 1:
+                raise ValueError(f"{what}={getattr(self, what)}: at least 1 is asked for")
+        for what in ("connect_timeout_s", "read_timeout_s", "timeout_s"):
+            if not getattr(self, what) > 0:
+                raise ValueError(f"{what}={getattr(self, what):g} is no time to wait: give seconds above 0")
+        if self.wait_s < 0:
+            raise ValueError(f"wait_s={self.wait_s:g} is no time to wait: give seconds from 0 on")
+        if taken := sorted(set(OURS) & set(self.options)):
+            raise ValueError(f"options: {', '.join(taken)} cannot be set there")
+        _ = read_prompt(self.prompt)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The prompt by what it says, wherever it lies."""
+        options = json.dumps(self.options, sort_keys=True)
+        return {**super().parameters, "prompt": prompt_hash(self.prompt), "options": options}
+
+    def open(self) -> Line:
+        """Raises MllmUnusable where the key's variable is not set here. The client is imported here, not by a plan."""
+        from stages.models.chat_endpoint import ChatEndpoint
+
+        key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
+        if self.key_env and not key:
+            raise MllmUnusable(f"the environment variable {self.key_env} is not set: set it here and on every worker")
+        mllm = ChatEndpoint(
+            url=self.url,
+            model=self.model,
+            options=self.options,
+            key=key,
+            concurrency=self.concurrency,
+            tries=self.tries,
+            wait_s=self.wait_s,
+            connect_timeout_s=self.connect_timeout_s,
+            read_timeout_s=self.read_timeout_s,
+            timeout_s=self.timeout_s,
+        )
+        return Line(mllm, ClipFrames(self.store_dir, self.store_gb, Limits()))
+
+    def close(self, line: Line) -> None:
+        line.frames.close()
+
+    def process(self, line: Line, clips: Sequence[CaptionedClip], /) -> list[ToldClip | list[ToldClip | Skip]]:
+        """Raises NoAnswer where a clip got none; what was said of the others is kept for when they are tried alone."""
+        new = [clip for clip in clips if not is_captioned(clip) and clip.clip_id not in line.kept]
+        said = said_of(line.mllm, [self._asked(line, clip) for clip in new])
+        line.kept.update(zip((clip.clip_id for clip in new), said, strict=True))
+        failures = [got for c in clips if isinstance(got := line.kept.get(c.clip_id), NoAnswer)]
+        if failures and len(clips) > 1:
+            raise failures[0]
+        return [self._told(clip, line.kept.pop(clip.clip_id, None)) for clip in clips]
+
+    def _asked(self, line: Line, clip: CaptionedClip) -> Asked:
+        return asked_about(
+            clip,
+            line.frames.plan(clip),
+            prompt=self.prompt,
+            frames=self.frames,
+            max_subjects=self.max_subjects,
+            max_words=self.max_words,
+        )
+
+    def _told(self, clip: CaptionedClip, said: Said | NoAnswer | None) -> ToldClip | list[ToldClip | Skip]:
+        """The clip with what was said of it; beside it, as a Skip, what of that is not used and why."""
+        if isinstance(said, NoAnswer):
+            raise said
+        if said is None:
+            return clip.extend(ToldClip, teller=None, told=(), prompt_tokens=None, completion_tokens=None)
+        teller = f"mllm/{said.model}@{prompt_hash(self.prompt)}"
+        cost = {"prompt_tokens": said.prompt_tokens, "completion_tokens": said.completion_tokens}
+        if isinstance(said.told, Flawed):
+            spent = f"{teller}, {said.prompt_tokens} + {said.completion_tokens} tokens"
+            skip = Skip(REASONS[said.told.flaw], f"{said.told.flaw}: {said.told.detail}; {spent}")
+            return [clip.extend(ToldClip, teller=teller, told=(), **cost), skip]
+        told = tuple(
+            ToldSubject(track_id=s.track, name=s.name, attributes=s.attributes, fits=s.fits) for s in said.told.subjects
+        )
+        caption = Caption(kind="given", text=said.told.caption, describer=teller)
+        doubted = {s.track_id: s.name for s in told if not s.fits}
+        paths = tuple(replace(t, risk=DOUBTED) if t.track_id in doubted else t for t in clip.trajectories)
+        row = replace(clip, captions=(*clip.captions, caption), trajectories=paths)
+        out = row.extend(ToldClip, teller=teller, told=told, **cost)
+        if not doubted:
+            return out
+        names = {t.track_id: name(t) for t in paths}
+        why = "; ".join(f"Track{k} is no {names[k]!r} but {seen!r}" for k, seen in doubted.items())
+        return [out, Skip(Reason.LABEL_RISK, f"{teller} says: {why}")]
+
+
+def is_captioned(clip: CaptionedClip) -> bool:
+    """Whether a caption came with the clip: somebody's words stand, and a second such caption would share its name."""
+    return any(caption.kind == "given" for caption in clip.captions)
