@@ -13,6 +13,7 @@ from jobs.console import Console
 from jobs.demo import write_demo_manifest
 from jobs.doctor import doctor_command
 from jobs.ending import EXIT, exit_code, refused
+from jobs.export import export_command
 from jobs.recipe import Recipe, load_recipe
 from jobs.submit import submit_command
 from pipeline.report import funnel_table
@@ -90,6 +91,7 @@ app.command("submit")(submit_command)
 app.command("score")(score_command)
 app.command("select")(select_command)
 app.command("import")(import_command)
+app.command("export")(export_command)
 app.command("calibrate")(calibrate)
 app.command("doctor")(doctor_command)
 
