@@ -2,11 +2,12 @@
 
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from stages.ask_mllm import AskMllm
 from stages.base import Stage
 from stages.compose_samples import ComposeSamples
 from stages.decode_clip import DecodeClip
@@ -43,6 +44,7 @@ class Recipe(BaseModel):
     filter: FilterClips = FilterClips()
     detect: DetectObjects = DetectObjects()
     track: TrackObjects = TrackObjects()
+    mllm: AskMllm | None = None  # no section, no question: nothing is sent anywhere
     score_captions: ScoreCaptions = ScoreCaptions()
     compose: ComposeSamples = ComposeSamples()
     score_samples: ScoreSamples = ScoreSamples()
@@ -54,8 +56,9 @@ class Recipe(BaseModel):
         """pydantic drops unknown keys of a dataclass without a word; a typo must not become a default."""
         for name, section in (values or {}).items():
             info = cls.model_fields.get(name)
-            kind = info.annotation if info else None
-            if isinstance(section, dict) and isinstance(kind, type) and issubclass(kind, Stage):
+            kinds = (info.annotation, *get_args(info.annotation)) if info else ()
+            kind = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Stage)), None)
+            if isinstance(section, dict) and kind:
                 known = [f.name for f in fields(kind)]
                 unknown = [key for key in section if key not in known]
                 if unknown:
