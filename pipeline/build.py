@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.balance import Balanced
 from pipeline.collect import Finished, finished
 from pipeline.funnel import Funnel, StageCount
 from pipeline.ledger import Ledger, PlanChanged, difference
@@ -170,7 +171,13 @@ def finished_clips(built: Built) -> Iterator[DecodedClip]:
         yield from DecodedClip.from_arrow(video.rows)
 
 
-def finished_videos(built: Built, copies: Copies) -> Iterator[FinishedVideo]:
+def selected_clips(built: Built, copies: Copies) -> Iterator[SelectedClip]:
+    """All finished clips that are no copies."""
+    for _, video in built.read():
+        yield from copies.without(SelectedClip.from_arrow(video.rows))[0]
+
+
+def finished_videos(built: Built, copies: Copies, balanced: Balanced | None) -> Iterator[FinishedVideo]:
     """All sources by id. One that never became a video, or is a copy, goes by "!" and its uri: before any id."""
     ended = {f.source_uri: list(f.outcomes) for f in built.early if f.outcomes}
     for outcome in built.copies:
@@ -179,4 +186,4 @@ def finished_videos(built: Built, copies: Copies) -> Iterator[FinishedVideo]:
         yield FinishedVideo(f"!{uri}", [], ended[uri])
     for video_id, video in built.read():
         clips, copied = copies.without(SelectedClip.from_arrow(video.rows))
-        yield FinishedVideo(video_id, clips, [*video.outcomes, *copied])
+        yield FinishedVideo(video_id, balanced.without(clips) if balanced else clips, [*video.outcomes, *copied])

@@ -1,17 +1,28 @@
 """README.md of a data set: a dataset card for the hub, with front matter, counts, columns and how to load it."""
 
-import yaml
+from collections.abc import Callable
 
-from pipeline.plots import to_png, tpl_by_length, tpl_histogram
+import yaml
+from matplotlib.figure import Figure
+
+from pipeline.balance import STAGE as BALANCE
+from pipeline.plots import density_histograms, shortcut_bars, to_png, tpl_by_length, tpl_histogram
 from pipeline.publish import TABLES
 from pipeline.report import environment
 from pipeline.storage import Place, write, writing
 from pipeline.tally import Tally
 from schemas.manifest import Manifest
+from schemas.outcome import Reason
 from schemas.row import Record
+from stages.algorithms.closed import ASKS
 
 CARD = "README.md"
-PLOTS = {"tpl_by_family.png": tpl_histogram, "tpl_by_length.png": tpl_by_length}
+PLOTS: dict[str, Callable[[Tally], Figure]] = {
+    "tpl_by_family.png": lambda tally: tpl_histogram(tally.points),
+    "tpl_by_length.png": lambda tally: tpl_by_length(tally.points),
+    "shortcuts.png": lambda tally: shortcut_bars(tally.shortcuts_before, tally.shortcuts),
+    "density.png": lambda tally: density_histograms(tally.densities),
+}
 MEANING = {
     "sample_id": "names the sample; also the key into `scores`",
     "video_id": "sha256 of the video's bytes (remote files: of size and etag)",
@@ -44,10 +55,10 @@ MEANING = {
 
 def write_card(out: Place, manifest: Manifest, tally: Tally) -> Place:
     """Writes out/README.md and the figures that it shows, under out/plots/."""
-    path, points = out / CARD, tally.points
+    path = out / CARD
     with writing(out / "plots"):
         for name, figure in PLOTS.items():
-            write(out / "plots" / name, to_png(figure(points)))
+            write(out / "plots" / name, to_png(figure(tally)))
     with writing(path):
         write(path, render(manifest, tally).encode())
     return path
@@ -60,6 +71,8 @@ def render(manifest: Manifest, tally: Tally) -> str:
         front=yaml.safe_dump(_front(), sort_keys=False),
         manifest=manifest,
         tally=tally,
+        what_is_asked=ASKS,
+        dropped=tally.reasons["skip", BALANCE, str(Reason.IMBALANCE)],
         columns=[(name, kind, MEANING[name]) for name, kind in _columns(TABLES["data"])],
         others={name: _columns(row) for name, row in TABLES.items() if name != "data"},
         rows={table: manifest.rows(table) for table in TABLES},

@@ -1,4 +1,4 @@
-"""Figures of a data set: how temporal perplexity spreads by family, and against the length of the answer."""
+"""Figures of a data set: temporal perplexity by family and length of answer, what can be guessed, density."""
 
 import io
 from collections.abc import Sequence
@@ -7,12 +7,16 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from pipeline.tally import Point
+from stages.algorithms.density import Density
+from stages.algorithms.shortcuts import WITHIN, Measured
 
 COLOURS = {"in": "#2f6fb0", "out": "#e08a2e"}
 NAMES = {"in": "scorer in its domain", "out": "scorer out of its domain"}
+BLIND = {"majority": "#8fa6bd", "n-gram": "#2f6fb0"}  # question-only baselines
 INK, FAINT = "#333a42", "#d8dde3"
 BINS = 30
 TAIL_PERCENT = 0.5  # at either end; what lies beyond is counted in the outermost bin
@@ -71,6 +75,53 @@ def tpl_by_length(points: Sequence[Point]) -> Figure:
         axes.set_ylabel("TPL, nats")
         if points:
             figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    return figure
+
+
+def shortcut_bars(before: Sequence[Measured], after: Sequence[Measured]) -> Figure:
+    """Accuracy of the blind baselines by question, with intervals, against chance; hollow: before balancing."""
+    asks = [m.ask for m in before] + [m.ask for m in after if m.ask not in {b.ask for b in before}]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        states = [(m, k) for k, several in enumerate((before, after)) for m in several]
+        width = 0.2 if before else 0.36
+        for m, k in states:
+            for n, b in enumerate(m.blind):
+                slot = n - 0.5 if not before else (2 * n + k) - 1.5
+                x, face = asks.index(m.ask) + width * slot, "none" if before and not k else BLIND[b.name]
+                axes.bar(x, 100 * b.accuracy, 0.9 * width, color=face, edgecolor=BLIND[b.name], linewidth=1.2)
+                axes.plot([x, x], [100 * b.low, 100 * b.high], color=INK, linewidth=1)
+            x, low = asks.index(m.ask), 100 * m.chance
+            axes.fill_between([x - 0.45, x + 0.45], low, low + 100 * WITHIN, color="#e08a2e", alpha=0.25, linewidth=0)
+            axes.plot([x - 0.45, x + 0.45], [low, low], color="#b35c00", linewidth=1.2, linestyle=":")
+        axes.set_xticks(range(len(asks)), asks)
+        axes.set_ylabel("right without the film, %")
+        axes.set_ylim(0, 105)
+        marks: list[Any] = [Patch(color=colour, label=name) for name, colour in BLIND.items()]
+        marks += [Patch(facecolor="none", edgecolor=INK, label="before balancing")] if before else []
+        marks += [Patch(color="#e08a2e", alpha=0.4, label=f"chance and {100 * WITHIN:g} points above")]
+        figure.legend(handles=marks, loc="outside upper right", ncols=4, frameon=False)
+    return figure
+
+
+def density_histograms(found: Sequence[Density]) -> Figure:
+    """Clips by words a second, share of planned frames cited, and longest time without a cited frame."""
+    columns = (
+        ("words and numbers a second", [d.tokens_per_s for d in found]),
+        ("planned frames cited, %", [100 * d.cited_share for d in found]),
+        ("longest uncited time, s", [d.uncited_s for d in found]),
+    )
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10, 2.3), layout="constrained")
+        for k, (label, values) in enumerate(columns):
+            axes = figure.add_subplot(1, 3, k + 1)
+            most = 100.0 if "%" in label else max([*values, 0.1])
+            axes.hist(values, np.linspace(0, most, BINS + 1).tolist(), color=COLOURS["in"])
+            axes.set_xlabel(label)
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+            if k == 0:
+                axes.set_ylabel("clips")
     return figure
 
 

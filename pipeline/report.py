@@ -8,13 +8,17 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.table import Table
 
+from pipeline.balance import STAGE as BALANCE
 from pipeline.funnel import Funnel
-from pipeline.plots import to_svg, tpl_by_length, tpl_histogram
+from pipeline.plots import density_histograms, shortcut_bars, to_svg, tpl_by_length, tpl_histogram
 from pipeline.storage import Place, write, writing
 from pipeline.strip import Strip, strip
 from pipeline.tally import MAX_LISTED, Exhibit, Tally
 from schemas.manifest import Manifest
+from schemas.outcome import Reason
 from schemas.sample import SelectedClip
+from stages.algorithms.closed import ASKS
+from stages.algorithms.shortcuts import MAX_DRAWN
 from stages.media.child import ReadError
 
 REPORT = "report.html"
@@ -65,6 +69,11 @@ def render(manifest: Manifest, tally: Tally, load_frames: LoadFrames) -> str:
         unreadable=unreadable,
         histogram=to_svg(tpl_histogram(points)) if points else None,
         lengths=to_svg(tpl_by_length(points)) if points else None,
+        guessed=to_svg(shortcut_bars(tally.shortcuts_before, tally.shortcuts)) if tally.shortcuts else None,
+        dense=to_svg(density_histograms(tally.densities)) if tally.densities else None,
+        what_is_asked=ASKS,
+        dropped=tally.reasons["skip", BALANCE, str(Reason.IMBALANCE)],
+        max_drawn=MAX_DRAWN,
         seconds={line.stage: line.seconds for line in manifest.run.stages} if manifest.run else {},
         ended=(tally.listed["failure"] + tally.listed["skip"])[:MAX_LISTED],
         reasons_counted=sorted(tally.reasons.items(), key=lambda item: (item[0][0], -item[1], item[0])),

@@ -3,18 +3,27 @@
 import heapq
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+import numpy as np
+
+from pipeline.balance import Balanced, closed_questions
 from pipeline.publish import FinishedVideo, split_of
 from schemas.outcome import Outcome
 from schemas.sample import Sample, SelectedClip, TargetScore
 from schemas.time import seconds
+from stages.algorithms.closed import Closed
+from stages.algorithms.density import Density
 from stages.algorithms.draws import stable_hash
+from stages.algorithms.shortcuts import MAX_DRAWN, Measured, draw_key, measure
+from stages.select_samples import density_of
 
 NOT_SCORED = "not scored"
-MAX_POINTS = 5_000  # scores that plots show: those with the lowest hashes, which is a uniform draw
+MAX_POINTS = 5_000  # scores and clips that plots show: those with the lowest hashes, which is a uniform draw
 MAX_LISTED = 50  # failures that the report lists, and as many skips
 A_CELL = 3  # candidates kept for each family, direction and domain
 GALLERY = 12
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,7 @@ class Exhibit:
 class Tally:
     """Memory is bounded by the numbers above, not by the corpus."""
 
+    balanced: Balanced | None = None  # what was found and left out before; None where the recipe does not ask for it
     videos: int = 0
     clips: Counter[str] = field(default_factory=Counter)  # by domain
     clip_s: float = 0.0
@@ -55,7 +65,14 @@ class Tally:
     verdicts: Counter[tuple[str | None, str]] = field(default_factory=Counter)  # by verdict or "not scored", and domain
     reasons: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # failures by kind, stage, reason
     listed: defaultdict[str, list[Outcome]] = field(default_factory=lambda: defaultdict(list))  # the first, by kind
-    _points: list[tuple[int, str, Point]] = field(default_factory=list)  # a heap, highest hash on top
+    answer_tokens: int = 0  # of clips with samples, as the next two
+    cited_frames: int = 0
+    planned_frames: int = 0
+    supervised_s: float = 0.0
+    _points: list[tuple[int, str, Point]] = field(default_factory=list)  # a heap, highest hash on top, as the next two
+    _densities: list[tuple[int, str, Density]] = field(default_factory=list)
+    _questions: defaultdict[str, list[tuple[int, str, Closed]]] = field(default_factory=lambda: defaultdict(list))
+    _measured: tuple[Measured, ...] | None = None
     _cells: defaultdict[tuple[str, str, str], list[Exhibit]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, video: FinishedVideo) -> None:
@@ -84,6 +101,27 @@ class Tally:
     def points(self) -> list[Point]:
         return [point for _, _, point in sorted(self._points, key=lambda p: p[1])]
 
+    @property
+    def densities(self) -> list[Density]:
+        """Of a draw of the clips with samples."""
+        return [found for _, _, found in sorted(self._densities, key=lambda d: d[1])]
+
+    def density_percentiles(self, name: str) -> tuple[float, ...]:
+        """5th, 50th and 95th, of the clips drawn; at least one clip has samples."""
+        return tuple(float(v) for v in np.percentile([getattr(d, name) for d in self.densities], (5, 50, 95)))
+
+    @property
+    def shortcuts_before(self) -> tuple[Measured, ...]:
+        """Of the questions before any was left out; none where the recipe balances nothing."""
+        return self.balanced.before if self.balanced else ()
+
+    @property
+    def shortcuts(self) -> tuple[Measured, ...]:
+        """What can be guessed of a draw of the published samples."""
+        if self._measured is None:
+            self._measured = measure([q for drawn in self._questions.values() for _, _, q in drawn])
+        return self._measured
+
     def gallery(self, count: int = GALLERY) -> list[Exhibit]:
         """Samples that cover domains, families, directions and videos, in the order of choice."""
         left = sorted((e for cell in self._cells.values() for e in cell), key=lambda e: e.order)
@@ -107,21 +145,35 @@ class Tally:
             self.splits[split_of(clip.video_id)] += 1
             self.verdicts[score.verdict if score else NOT_SCORED, domain] += 1
             if score:
-                self._point(sample.sample_id, Point(sample.family, domain, score.tpl, len(score.token_id)))
+                point = Point(sample.family, domain, score.tpl, len(score.token_id))
+                _keep(self._points, stable_hash(sample.sample_id), sample.sample_id, point, MAX_POINTS)
             cell = self._cells[sample.family, sample.direction, domain]
             cell.append(Exhibit(clip, sample, score))
             cell.sort(key=lambda e: e.order)
             del cell[A_CELL:]
+        if chosen:
+            self._density(clip.clip_id, density_of(clip, [s for s in clip.samples if s.sample_id in chosen]))
+        for question in closed_questions(clip):
+            _keep(self._questions[question.ask], draw_key(question), question.sample_id, question, MAX_DRAWN)
 
-    def _point(self, sample_id: str, point: Point) -> None:
-        heapq.heappush(self._points, (-stable_hash(sample_id), sample_id, point))
-        if len(self._points) > MAX_POINTS:
-            heapq.heappop(self._points)
+    def _density(self, clip_id: str, found: Density) -> None:
+        self.answer_tokens += found.tokens
+        self.supervised_s += found.clip_s
+        self.cited_frames += found.cited
+        self.planned_frames += found.planned
+        _keep(self._densities, stable_hash(clip_id), clip_id, found, MAX_POINTS)
 
     def _ended(self, outcome: Outcome) -> None:
         self.reasons[outcome.kind, outcome.stage, outcome.reason] += 1
         if len(self.listed[outcome.kind]) < MAX_LISTED:
             self.listed[outcome.kind].append(outcome)
+
+
+def _keep(heap: list[tuple[int, str, Kept]], drawn: int, key: str, value: Kept, most: int) -> None:
+    """Adds a value to a draw of those with the lowest hashes."""
+    heapq.heappush(heap, (-drawn, key, value))
+    if len(heap) > most:
+        heapq.heappop(heap)
 
 
 def _marks(e: Exhibit) -> tuple[str, str, str, str]:

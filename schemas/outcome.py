@@ -25,6 +25,8 @@ class Reason(StrEnum):
     OVER_BUDGET = "over_budget"
     LABEL_RISK = "label_risk"
     HACKABLE = "hackable"
+    SPARSE = "sparse"
+    IMBALANCE = "imbalance"
     TEXT_SPANS_SHOTS = "text_spans_shots"
     LITTLE_MOTION = "little_motion"
     MUCH_MOTION = "much_motion"
