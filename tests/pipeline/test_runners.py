@@ -133,7 +133,9 @@ def _killed_at(beats: Sequence[RatedBeat], note: Path) -> Sequence[RatedBeat]:
 
 @pytest.mark.usefixtures("ray_up")
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", [Die, DieAsTask], ids=["actor", "task"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(Die, id="actor", marks=pytest.mark.slow), pytest.param(DieAsTask, id="task")]
+)
 def test_a_row_that_kills_its_worker_ends_by_name_and_no_other_row_is_lost(kind: Any, tmp_path: Path):
     """Among them: rows beside it in its batch, blocks that wait for its worker, a row whose worker is killed once."""
     stage = kind(note=str(tmp_path / "died"))
