@@ -132,10 +132,13 @@ def _qwen_range(film: Stated, span: Span | None) -> tuple[int, int]:
 
 
 def _torch_linspace(first: int, last: int, n: int) -> tuple[int, ...]:
-    """torch.linspace(first, last, n).round(): in float32, the second half counted from the end."""
+    """torch.linspace(first, last, n).round(): in float32, the second half counted from the end.
+
+    Torch multiplies and adds in one rounding; the product of two float32 is exact in float64.
+    """
     f = np.float32
-    step = f(f(last) - f(first)) / f(n - 1)
-    values = [f(first) + step * f(i) if i < n // 2 else f(last) - step * f(n - 1 - i) for i in range(n)]
+    step = float(f(f(last) - f(first)) / f(n - 1))
+    values = [f(first + step * i if i < n // 2 else last - step * (n - 1 - i)) for i in range(n)]
     return tuple(int(np.round(v)) for v in values)
 
 
