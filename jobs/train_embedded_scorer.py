@@ -9,10 +9,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from pipeline.train.embedded_scorer import PARTS, SIDE_PX, Course, new_scorer, train_part
-from pipeline.train.examine import examine
-from pipeline.train.lessons import Lesson, lesson
-from pipeline.train.vocabulary import train_tokenizer
+from pipeline.shapes.embedded_scorer import PARTS, SIDE_PX, Course, new_scorer, train_part
+from pipeline.shapes.examine import examine
+from pipeline.shapes.lessons import Lesson, lesson
+from pipeline.shapes.vocabulary import train_tokenizer
 from stages.algorithms.prompt import header
 from stages.models.onevision import OneVision
 

@@ -13,7 +13,7 @@ from math import ceil
 
 import numpy as np
 
-from pipeline.train.lessons import FILM_SIDE_PX, FPS, IDENTITY, TICKS_A_SECOND, WHICH, shown, which, world_scene
+from pipeline.shapes.lessons import FILM_SIDE_PX, FPS, IDENTITY, TICKS_A_SECOND, WHICH, shown, which, world_scene
 from schemas.clip import Trajectory
 from schemas.time import spread
 from stages.algorithms.describe import Frame, events, trajectory

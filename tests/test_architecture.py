@@ -15,13 +15,13 @@ MAY_IMPORT = {
     "jobs": {"schemas", "stages", "pipeline", "jobs"},
 }
 ONLY_IN = {
-    "ray": ("pipeline/run_ray.py", "pipeline/ray_jobs.py"),
-    "torch": ("stages/models/", "pipeline/train/"),
-    "transformers": ("stages/models/", "pipeline/train/"),
-    "tokenizers": ("stages/models/", "pipeline/train/"),
+    "ray": ("pipeline/run_ray.py", "pipeline/ray_jobs.py", "pipeline/ray_train.py"),
+    "torch": ("stages/models/", "pipeline/shapes/", "pipeline/train/"),
+    "transformers": ("stages/models/", "pipeline/shapes/", "pipeline/train/"),
+    "tokenizers": ("stages/models/", "pipeline/shapes/", "pipeline/train/"),
     "vllm": ("stages/models/",),
     "open_clip": ("stages/models/",),
-    "deepspeed": ("pipeline/train/",),
+    "deepspeed": ("pipeline/train/engine.py",),
     "onnxruntime": ("stages/models/",),
     "av": ("stages/media/",),
     "scenedetect": ("stages/media/", "stages/split_shots.py"),

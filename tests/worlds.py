@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.train.lessons import TICKS_A_SECOND, world_scene
+from pipeline.shapes.lessons import TICKS_A_SECOND, world_scene
 from schemas.sample import Sample
 from stages.algorithms.compose import compose
 from stages.algorithms.scene import Scene, name

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.train.lessons import TICKS_A_SECOND, world_scene
+from pipeline.shapes.lessons import TICKS_A_SECOND, world_scene
 from schemas.clip import Event, Trajectory
 from schemas.sample import Sample
 from stages.algorithms.compose import compose, messages, to_json

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.train.lessons import TICKS_A_SECOND
+from pipeline.shapes.lessons import TICKS_A_SECOND
 from stages.algorithms import reshow
 from stages.algorithms.reshow import NotShown, moved, rerender, views
 from stages.algorithms.samplers import SAMPLERS, Budget, Stated

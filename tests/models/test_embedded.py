@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.train.examine import skill
-from pipeline.train.lessons import Lesson, lesson, which
+from pipeline.shapes.examine import skill
+from pipeline.shapes.lessons import Lesson, lesson, which
 from stages.algorithms.tpl import contexts, target_score
 from stages.models.checkpoint import CARD, EMBEDDED, NoScorer, find, revision
 from stages.models.load import load_scorer

@@ -8,9 +8,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.train.embedded_scorer import PIXEL, SIDE_PX, new_model
-from pipeline.train.lessons import Lesson, lesson
-from pipeline.train.vocabulary import train_tokenizer
+from pipeline.shapes.embedded_scorer import PIXEL, SIDE_PX, new_model
+from pipeline.shapes.lessons import Lesson, lesson
+from pipeline.shapes.vocabulary import train_tokenizer
 from stages.algorithms.prompt import header
 from stages.algorithms.tpl import Context, contexts
 from stages.models.family import PromptRow

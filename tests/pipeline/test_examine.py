@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.train.examine import likeliest
+from pipeline.shapes.examine import likeliest
 
 
 def test_an_answer_that_another_one_begins_with_is_judged_by_its_end() -> None:

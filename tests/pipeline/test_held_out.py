@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.held_out import Film, Text, frozen, held_out, texts
-from pipeline.train.lessons import TICKS_A_SECOND, world_scene
+from pipeline.shapes.lessons import TICKS_A_SECOND, world_scene
 from schemas.time import spread
 from stages.algorithms.world import Leg, Shape, World
 

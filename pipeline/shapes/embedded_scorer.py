@@ -22,7 +22,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-from pipeline.train.lessons import Conversation, Lesson, lesson, picture, place_at, shown
+from pipeline.shapes.lessons import Conversation, Lesson, lesson, picture, place_at, shown
 from stages.algorithms.prompt import header
 from stages.algorithms.scene import Scene
 from stages.algorithms.world import BACKGROUND

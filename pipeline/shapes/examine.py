@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.calibrate import calibrate
-from pipeline.train.lessons import WHICH, Lesson, lesson, which
+from pipeline.shapes.lessons import WHICH, Lesson, lesson, which
 from stages.algorithms.describe import COLUMNS, COMPASS, ROWS, STILL
 from stages.algorithms.questions import BOX_FORMAT, CAPTION_QUESTION
 from stages.algorithms.scene import in_place, name
