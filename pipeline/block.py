@@ -64,7 +64,7 @@ def build_block(row: type[Row], values: list[dict[str, Any]], *, owner: str) -> 
         block = pa.Table.from_pylist(values, schema=block_schema(row))
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise SchemaError(f"{owner} wrote a {row.__name__} that does not fit its schema: {error}") from error
-    live = block.filter(block[OUTCOME].is_null())
+    live, _ = _parted(block)
     for field in row.schema():
         problem = f"{owner} wrote a {row.__name__} with a null in {field.name}"
         _require(live[field.name].combine_chunks(), field, problem)
@@ -76,6 +76,15 @@ def split_block(block: pa.Table) -> tuple[pa.Table, pa.Table]:
     missing = [field.name for field in HELPERS if field.name not in block.column_names]
     if missing:
         raise SchemaError(f"a block lacks the columns {', '.join(missing)}: it has {', '.join(block.column_names)}")
+    return _parted(block)
+
+
+def _parted(block: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Living rows and ended ones; a filter costs a quarter of what a row does, and most blocks hold one kind only."""
+    ended = block.num_rows - block[OUTCOME].null_count
+    if ended in (0, block.num_rows):
+        none = block.slice(0, 0)
+        return (none, block) if ended else (block, none)
     return block.filter(block[OUTCOME].is_null()), block.filter(block[OUTCOME].is_valid())
 
 

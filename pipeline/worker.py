@@ -52,7 +52,7 @@ class Worker:
         for row, (share, spent), (result, seconds) in zip(rows, credits, work(rows), strict=True):
             values += self._values(row, share, spent, result, seconds)
         made = build_block(self._stage.writes, values, owner=self._name)
-        return pa.concat_tables([made, carry_ended(ended, self._stage.writes)])
+        return pa.concat_tables([made, carry_ended(ended, self._stage.writes)]) if ended.num_rows else made
 
     def _timed(self, rows: Sequence[Row]) -> list[tuple[Any, float]]:
         """A result and the seconds that it took, for each row, batch by batch."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
-from pipeline.train.vocabulary import CHAT
+from pipeline.shapes.vocabulary import CHAT
 from stages.algorithms.prompt import header
 from stages.models.chat import Chat
 from stages.models.family import Shown
