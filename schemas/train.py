@@ -77,7 +77,7 @@ class Probe(Record):
     """One number about the model on held-out samples at one step."""
 
     step: int
-    name: str  # "loss" | "ppl" | "tpl" | "accuracy" | "shuffled" | "held" | "neighbour"
+    name: str  # "loss" | "ppl" | "tpl" | "accuracy" | "chance" | "shuffled" | "held" | "neighbour"
     family: str  # of the samples; "all"
     value: float
     n: int  # samples
