@@ -41,6 +41,7 @@ class Size:
     vision_heads: int
     vision_mlp: int
     vocabulary: int = VOCABULARY
+    tied: bool = False  # the head is the embedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class ReadyPixels:
 # Small: a frame through the tower costs 50 language tokens, as at 7B, and attention to 3300 tokens 0.17 (7B: 0.10).
 SMALL = Size(768, 2, 4, 1, 64, 4096, 112, 2, 2, 448)
 QUICK = Size(64, 2, 4, 1, 16, 256, 32, 1, 2, 64)
+HALF_B = Size(896, 24, 14, 2, 64, 4864, 1152, 26, 16, 4304, 151936, tied=True)  # Qwen2-0.5B and SigLIP so400m
 SEVEN_B = Size(3584, 28, 28, 4, 128, 18944, 1152, 26, 16, 4304, 152064)  # Qwen2-7B and SigLIP so400m
 
 
@@ -66,7 +68,7 @@ def build(size: Size, *, device: str = "cpu", dtype: torch.dtype = torch.float32
     text = Qwen2Config(
         vocab_size=size.vocabulary, hidden_size=size.hidden, intermediate_size=size.mlp, num_hidden_layers=size.layers,
         num_attention_heads=size.heads, num_key_value_heads=size.kv_heads, max_position_embeddings=32768,
-        tie_word_embeddings=False, bos_token_id=None, eos_token_id=vocabulary["<|im_end|>"],
+        tie_word_embeddings=size.tied, bos_token_id=None, eos_token_id=vocabulary["<|im_end|>"],
         pad_token_id=vocabulary["<|pad|>"],
     )  # fmt: skip
     setattr(text, "head_dim", size.head_dim)  # noqa: B010 -- read by the layers, declared nowhere
@@ -77,7 +79,7 @@ def build(size: Size, *, device: str = "cpu", dtype: torch.dtype = torch.float32
     setattr(vision, "vision_use_head", False)  # noqa: B010 -- read by the tower, declared nowhere
     config = LlavaOnevisionConfig(
         text_config=text, vision_config=vision, vision_feature_layer=-1, vision_feature_select_strategy="full",
-        video_token_index=vocabulary["<video>"], image_token_index=vocabulary["<image>"], tie_word_embeddings=False,
+        video_token_index=vocabulary["<video>"], image_token_index=vocabulary["<image>"], tie_word_embeddings=size.tied,
     )  # fmt: skip
     torch.manual_seed(seed)
     with torch.device(device):

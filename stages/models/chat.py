@@ -1,7 +1,8 @@
 """Prompts as a checkpoint's own chat template writes them, cut where a shared prefix ends and a target begins.
 
 Messages are given as lists of parts where the template reads such lists, else as plain text with the video's mark in
-it. The first user turn holds the video, what the prompt says of its frames (`head`), and the first question.
+it. The first user turn holds the video, what the prompt says of its frames (`head`), and the first question. An image
+takes a video's place in a chat of its own, which has the image's mark.
 """
 
 from typing import Any
@@ -19,13 +20,14 @@ class Chat:
     """A tokenizer's chat template.
 
     `mark` is the video's token; `wrapped` and `bare` stand before the text of a plain message with a video and without.
+    `part` is what a list of parts calls it.
     """
 
-    def __init__(self, tokenizer: Any, *, mark: str, wrapped: str, bare: str) -> None:
+    def __init__(self, tokenizer: Any, *, mark: str, wrapped: str, bare: str, part: str = "video") -> None:
         if not tokenizer.chat_template:
             raise ValueError("the tokenizer has no chat template: put the checkpoint's chat_template.jinja beside it")
         self._tokenizer = tokenizer
-        self.mark, self._wrapped, self._bare = mark, wrapped, bare
+        self.mark, self._wrapped, self._bare, self._part = mark, wrapped, bare, part
         self._parts = self._reads_parts()
         self._check()
 
@@ -60,6 +62,43 @@ class Chat:
             raise NotSeparable(f"{question[:40]!r}: its tokens depend on what stands before it: strip it")
         return with_video
 
+    def conversation(self, head: str, turns: Turns, *, video: bool) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids from the first question on to the end of the last answer, and [begin, end) of each answer among them.
+
+        Earlier answers stand as the template writes them, the last one where it would begin to answer: this is what is
+        read when the last one is scored, or asked for. Raises NotSeparable.
+        """
+        history, (question, answer) = turns[:-1], turns[-1]
+        ids, n_target = self._cut(head, history, question, answer, video=video)
+        answers = [(len(ids) - n_target, len(ids))]
+        if history:
+            prompt = self.asked(head, history, question, video=video)
+            whole = self.ids(prompt + answer)
+            places = [self._place(prompt, whole, head, turns, k, video=video) for k in range(len(history))]
+            n_prefix = len(whole) - len(ids)
+            answers = [*((a - n_prefix, b - n_prefix) for a, b in places), *answers]
+        return ids, answers
+
+    def closing(self) -> str:
+        """What the template writes behind the end mark of the last answer."""
+        written = self._render([self._first("Q", video=False), self._message("assistant", "A")], turn=False)
+        return written.rpartition(self._tokenizer.eos_token)[2]
+
+    def _place(self, prompt: str, whole: list[int], head: str, turns: Turns, k: int, *, video: bool) -> tuple[int, int]:
+        """Where the ids of an earlier answer begin and end."""
+        answer = turns[k][1]
+        history = (*turns[:k], (turns[k][0], CUT), *turns[k + 1 : -1])
+        before = self.asked(head, history, turns[-1][0], video=video).partition(CUT)[0]
+        if not answer or not prompt.startswith(before + answer + self._tokenizer.eos_token):
+            raise NotSeparable(
+                f"{answer[:40]!r}: the template writes this answer otherwise, or behind it no "
+                f"{self._tokenizer.eos_token!r}: strip it"
+            )
+        begin, end = self.ids(before), self.ids(before + answer)
+        if whole[: len(begin)] != begin or whole[: len(end)] != end:
+            raise NotSeparable(f"{answer[:40]!r}: this answer melts into what stands around it: strip it")
+        return len(begin), len(end)
+
     def _cut(self, head: str, history: Turns, question: str, answer: str, *, video: bool) -> tuple[list[int], int]:
         """Ids from the first question on, and how many of them are the answer's."""
         left, between = self.around(head, video=video)
@@ -84,13 +123,13 @@ class Chat:
     def _message(self, role: str, text: str, *, video: bool = False) -> dict[str, Any]:
         if not self._parts:
             return {"role": role, "content": text}
-        return {"role": role, "content": [*([{"type": "video"}] if video else []), {"type": "text", "text": text}]}
+        return {"role": role, "content": [*([{"type": self._part}] if video else []), {"type": "text", "text": text}]}
 
     def _render(self, messages: list[dict[str, Any]], *, turn: bool) -> str:
         return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=turn)
 
     def _reads_parts(self) -> bool:
-        message = {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": CUT}]}
+        message = {"role": "user", "content": [{"type": self._part}, {"type": "text", "text": CUT}]}
         try:
             text = self._render([message], turn=True)
         except (TemplateError, TypeError):
@@ -102,7 +141,7 @@ class Chat:
         text = self.asked("", (), CUT, video=True)
         if text.count(self.mark) != 1 or text.count(CUT) != 1 or text.index(self.mark) > text.index(CUT):
             raise ValueError(
-                f"the chat template does not put the video's {self.mark!r} once before the question: {text!r}"
+                f"the chat template does not put the {self._part}'s {self.mark!r} once before the question: {text!r}"
             )
         bos = self._tokenizer.bos_token_id
         if bos is not None and bos != self._tokenizer.eos_token_id and self.ids(text).count(bos) > 1:

@@ -8,6 +8,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import torch
@@ -45,6 +46,7 @@ class Family(ABC):
     """Model, tokenizer and pixel rule of one checkpoint, in evaluation mode."""
 
     mark: ClassVar[str]  # the video's token
+    image_mark: ClassVar[str]
     wrapped: ClassVar[str]  # before the text of a plain message with a video
     bare: ClassVar[str] = ""  # and without one
     tells_time: ClassVar[bool] = False  # whether `times_s` and `spacing_s` of what is shown are read
@@ -56,6 +58,7 @@ class Family(ABC):
         self.tokenizer = tokenizer
         self.pixel: Any = pixel
         self.video_id: int = model.config.video_token_id
+        self.image_id: int = model.config.image_token_id
         self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         self.chat = Chat(tokenizer, mark=self.mark, wrapped=self.wrapped, bare=self.bare)
         if self.ids(self.mark) != [self.video_id]:
@@ -67,9 +70,7 @@ class Family(ABC):
         model, info = cls.model_class.from_pretrained(
             path, dtype=dtype, attn_implementation="sdpa", output_loading_info=True, **hub
         )
-        lacking = sorted([*info["missing_keys"], *(str(k) for k in info["mismatched_keys"])])
-        if lacking:  # transformers would make them up at random
-            raise ValueError(f"{path}: {len(lacking)} weights are missing or of another shape, such as {lacking[0]}")
+        check_whole(path, info)
         tokenizer = AutoTokenizer.from_pretrained(path, **hub)
         older = beside(path, "chat_template.json", hub.get("revision"))  # read by processors, not by tokenizers
         if older and not beside(path, "chat_template.jinja", hub.get("revision")):
@@ -112,6 +113,14 @@ class Family(ABC):
     def ids(self, text: str) -> list[int]:
         return self.chat.ids(text)
 
+    @cached_property
+    def image_chat(self) -> Chat:
+        """The template with an image in the video's place; raises ValueError where it has none for images."""
+        if self.ids(self.image_mark) != [self.image_id]:
+            raise ValueError(f"{self.image_mark!r} is not token {self.image_id}, which the config calls the image")
+        wrapped = self.wrapped.replace(self.mark, self.image_mark)
+        return Chat(self.tokenizer, mark=self.image_mark, wrapped=wrapped, bare=self.bare, part="image")
+
     @property
     def limit(self) -> int:
         """Tokens that the language model reads; where layers slide a window, its width: inside it no layer slides."""
@@ -124,18 +133,47 @@ class Family(ABC):
         """F of a unit's features."""
         return int(self.model.config.text_config.hidden_size)
 
-    def prefix(self, shown: Shown, tokens_a_unit: int, columns: int = 1) -> Prefix:
-        """The prompt up to the question: template, visual tokens, header. No visual token is ever cut."""
+    def shown(self, index: tuple[int, ...], names: Sequence[int], times: Sequence[str], *, headed: bool) -> Shown:
+        """What the prompt says of frames that it calls by these 1-based names; `times` are those of the whole plan.
+
+        Told nothing, a family that writes times itself counts on from the first one in the plan's spacing, as for any
+        video.
+        """
+        text = header(names, times) if headed else ""
+        if not self.tells_time or not times:
+            return Shown(index, text)
+        plan_s = [_seconds(t) for t in times]
+        spacing_s = (plan_s[-1] - plan_s[0]) / max(1, len(plan_s) - 1) or 1.0
+        times_s = [plan_s[n - 1] if headed else plan_s[0] + k * spacing_s for k, n in enumerate(names)]
+        return Shown(index, text, tuple(times_s), spacing_s)
+
+    def prefix(self, shown: Shown, tokens_a_unit: int, columns: int = 1, *, plain: bool = False) -> Prefix:
+        """The prompt up to the question: template, visual tokens, header. No visual token is ever cut.
+
+        `plain`: the video alone.
+        """
         head = f"{shown.header}\n" if shown.header else ""
-        left, between = self.chat.around(head, video=bool(shown.index))
         text, units = self.video_text(shown) if shown.index else ("", [])
-        counts = iter([n * tokens_a_unit + self.extra_tokens for n in units])
-        token_id: list[int] = []
-        for i in self.ids(left + text + between):
-            token_id += [i] * next(counts) if i == self.video_id else [i]
-        if next(counts, None) is not None:
-            raise ValueError(f"{len(units)} marks of a video were written, fewer were read")
+        if plain:
+            left, _, between = self.wrapped.strip().partition(self.mark) if units else ("", "", "")
+        else:
+            left, between = self.chat.around(head, video=bool(units))
+        counts = [n * tokens_a_unit + self.extra_tokens for n in units]
+        token_id = _expanded(self.ids(left + text + between), self.video_id, counts)
         return Prefix(tuple(token_id), *self.positions(token_id, shown, (tokens_a_unit // columns, columns)))
+
+    def image_prefix(self, n_tokens: int, grid_HW: tuple[int, int], *, plain: bool = False) -> Prefix:
+        """The same of an image of so many visual tokens, of which nothing is said."""
+        if plain:
+            left, between = self.wrapped.strip().split(self.mark)
+        else:
+            left, between = self.image_chat.around("", video=True)
+        token_id = _expanded(self.ids(left + self.image_mark + between), self.image_id, [n_tokens])
+        return Prefix(tuple(token_id), *self.image_positions(token_id, grid_HW))
+
+    def image_positions(self, token_id: Sequence[int], grid_HW: tuple[int, int]) -> tuple[torch.Tensor, int]:
+        """`positions` where an image stands in the video's place."""
+        return torch.arange(len(token_id))[None], len(token_id)
 
     def branch(
         self, question: str, answer: str, *, history: Turns = (), headed: bool = True, end: bool = False
@@ -154,3 +192,29 @@ class Family(ABC):
         if int(at.sum()) != len(flat):
             raise ValueError(f"{int(at.sum())} video positions, {len(flat)} visual tokens")
         return embeds.masked_scatter(at[..., None], flat.to(embeds.dtype))
+
+
+def check_whole(path: str, info: Mapping[str, Any]) -> None:
+    """Raises ValueError where a checkpoint lacks weights, which transformers would make up at random."""
+    lacking = sorted([*info["missing_keys"], *(str(k) for k in info["mismatched_keys"])])
+    if lacking:
+        raise ValueError(f"{path}: {len(lacking)} weights are missing or of another shape, such as {lacking[0]}")
+
+
+def _expanded(token_id: Sequence[int], mark_id: int, counts: Sequence[int]) -> list[int]:
+    """Each mark written as often as its visual tokens want it."""
+    left = iter(counts)
+    found: list[int] = []
+    for i in token_id:
+        found += [i] * next(left) if i == mark_id else [i]
+    if next(left, None) is not None:
+        raise ValueError(f"{len(counts)} marks of pictures were written, fewer were read")
+    return found
+
+
+def _seconds(time: str) -> float:
+    """2.31 of "2.31 s"; raises ValueError where a time is anything else."""
+    number, _, unit = time.partition(" ")
+    if unit != "s":
+        raise ValueError(f"frame time {time!r}: this family reads seconds, as in '2.31 s'")
+    return float(number)

@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedModel, SiglipImageProcessorPil
+from transformers import (
+    LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionImageProcessorPil,
+    PreTrainedModel,
+    SiglipImageProcessorPil,
+)
 
 from stages.models.family import Family, Shown, Unit
-from stages.models.pixels import PixelRule
+from stages.models.pixels import AREA, PixelRule
 
 
 class OneVision(Family):
     """LlavaOnevisionForConditionalGeneration."""
 
     mark = "<video>"
+    image_mark = "<image>"
     wrapped = "<video>\n"
     bare = "\n"  # what is left of the wrapping without the mark: the embedded scorers learned it so
     extra_tokens: ClassVar[int] = 1
@@ -35,9 +41,16 @@ class OneVision(Family):
         """A plain Hugging Face checkpoint: fp16 weights, tokenizer, image processor."""
         deepcopy(self.model).half().save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        self.processor().save_pretrained(folder)
+
+    def processor(self) -> Any:
+        """The image processor of this pixel rule; a Siglip one marks the filter that no processor has."""
         size = {"height": self.pixel.side_px, "width": self.pixel.side_px}
-        processor = SiglipImageProcessorPil(size=size, image_mean=list(self.pixel.mean), image_std=list(self.pixel.std))
-        processor.save_pretrained(folder)
+        rule: dict[str, Any] = {"size": size, "image_mean": list(self.pixel.mean), "image_std": list(self.pixel.std)}
+        if self.pixel.resample == AREA:
+            return SiglipImageProcessorPil(**rule)
+        grid = self.model.config.image_grid_pinpoints
+        return LlavaOnevisionImageProcessorPil(**rule, resample=self.pixel.resample, image_grid_pinpoints=grid)
 
     def units(self, index: Sequence[int]) -> tuple[Unit, ...]:
         return tuple((i,) for i in index)

@@ -1,6 +1,6 @@
 """Frames to pixels as a checkpoint's own image processor makes them, with PIL and numpy: no torchvision."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,14 +37,28 @@ class PixelRule:
             resample = int(processor.resample)
         else:
             raise ValueError(_unknown(path, kind))
+        return cls._of(path, processor, resample)
+
+    @classmethod
+    def of_tower(cls, path: str, **hub: Any) -> "PixelRule":
+        """Of a published SigLIP, with the filter that it names: LLaVA-OneVision's own, where one begins with it."""
+        processor = SiglipImageProcessorPil.from_pretrained(path, **hub)
+        return cls._of(path, processor, int(processor.resample))
+
+    @classmethod
+    def _of(cls, path: str, processor: Any, resample: int) -> "PixelRule":
         _check_steps(path, processor)
         size = processor.size
         if size["height"] != size["width"]:
             raise ValueError(f"{path}: frames of {dict(size)} px are no squares")
         return cls(size["height"], tuple(processor.image_mean), tuple(processor.image_std), resample)
 
+    def size(self, height_px: int, width_px: int) -> tuple[int, int]:
+        """Height and width that frames of a size are brought to."""
+        return self.side_px, self.side_px
+
     def resize(self, frames_THWC: np.ndarray) -> np.ndarray:
-        return _resized(frames_THWC, (self.side_px, self.side_px), self.resample)
+        return _resized(frames_THWC, self.size(*frames_THWC.shape[1:3]), self.resample)
 
     def tensor(self, frames_THWC: np.ndarray) -> torch.Tensor:
         return self.normalise(self.resize(frames_THWC))
@@ -55,7 +69,10 @@ class PixelRule:
 
 @dataclass(frozen=True, slots=True)
 class PatchRule:
-    """Sides that are multiples of `factor_px`, at most `max_pixels` a frame, then (x / 255 - mean) / std."""
+    """Sides that are multiples of `factor_px`, at most `max_pixels` a frame, then (x / 255 - mean) / std.
+
+    `image_pixels` is the processor's own upper bound, for a single image.
+    """
 
     factor_px: int
     min_pixels: int
@@ -63,6 +80,7 @@ class PatchRule:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resample: int
+    image_pixels: int = field(default=0, repr=False)  # not told: scores name their rule, and have none for images
 
     @classmethod
     def load(cls, path: str, *, factor_px: int, max_pixels: int, **hub: Any) -> "PatchRule":
@@ -78,15 +96,22 @@ class PatchRule:
         most = min(max_pixels, processor.size["longest_edge"])
         least = min(most, processor.size["shortest_edge"])
         return cls(
-            factor_px, least, most, tuple(processor.image_mean), tuple(processor.image_std), int(processor.resample)
-        )
+            factor_px, least, most, tuple(processor.image_mean), tuple(processor.image_std), int(processor.resample),
+            processor.size["longest_edge"],
+        )  # fmt: skip
 
-    def resize(self, frames_THWC: np.ndarray) -> np.ndarray:
+    def for_images(self, max_pixels: int) -> "PatchRule":
+        """The rule of single images, which may be larger than frames: of at most so many pixels."""
+        return replace(self, max_pixels=min(max_pixels, self.image_pixels))
+
+    def size(self, height_px: int, width_px: int) -> tuple[int, int]:
+        """Height and width that frames of a size are brought to."""
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-        height, width = frames_THWC.shape[1:3]
-        size = smart_resize(height, width, self.factor_px, self.min_pixels, self.max_pixels)
-        return _resized(frames_THWC, size, self.resample)
+        return smart_resize(height_px, width_px, self.factor_px, self.min_pixels, self.max_pixels)
+
+    def resize(self, frames_THWC: np.ndarray) -> np.ndarray:
+        return _resized(frames_THWC, self.size(*frames_THWC.shape[1:3]), self.resample)
 
     def tensor(self, frames_THWC: np.ndarray) -> torch.Tensor:
         return _normalised(self.resize(frames_THWC), self.mean, self.std)

@@ -23,6 +23,7 @@ class QwenVL(Family):
     """Pairs, patches, three axes."""
 
     mark = "<|video_pad|>"
+    image_mark = "<|image_pad|>"
     wrapped = "<|vision_start|><|video_pad|><|vision_end|>"
     tells_time: ClassVar[bool] = True
 
@@ -52,14 +53,23 @@ class QwenVL(Family):
     def positions(self, token_id: Sequence[int], shown: Shown, grid_HW: tuple[int, int]) -> tuple[torch.Tensor, int]:
         if not shown.index:
             return torch.arange(len(token_id)).expand(3, -1), len(token_id)
-        merge = self.model.config.vision_config.spatial_merge_size
-        ids = torch.tensor([[*token_id, self.pad_id]])
         units = len(self.units(shown.index))
+        grid = {"video_grid_thw": self._grid_THW(units, grid_HW)}
+        return self._placed(token_id, self.video_id, 2, **grid, **self.clock(shown))
+
+    def image_positions(self, token_id: Sequence[int], grid_HW: tuple[int, int]) -> tuple[torch.Tensor, int]:
+        return self._placed(token_id, self.image_id, 1, image_grid_thw=self._grid_THW(1, grid_HW))
+
+    def _grid_THW(self, units: int, grid_HW: tuple[int, int]) -> torch.Tensor:
+        """As the model's own rule takes it: in patches that are not yet merged."""
+        merge = self.model.config.vision_config.spatial_merge_size
+        return torch.tensor([[units, grid_HW[0] * merge, grid_HW[1] * merge]])
+
+    def _placed(self, token_id: Sequence[int], mark_id: int, kind: int, **grid: Any) -> tuple[torch.Tensor, int]:
+        """Positions by the model's own rule; `kind` is what it calls tokens of an image, 1, and of a video, 2."""
+        ids = torch.tensor([[*token_id, self.pad_id]])
         position, _ = self.model.model.get_rope_index(
-            input_ids=ids,
-            mm_token_type_ids=(ids == self.video_id).int() * 2,
-            video_grid_thw=torch.tensor([[units, grid_HW[0] * merge, grid_HW[1] * merge]]),
-            **self.clock(shown),
+            input_ids=ids, mm_token_type_ids=(ids == mark_id).int() * kind, **grid
         )
         return position[:, 0, :-1], int(position[0, 0, -1])
 

@@ -111,15 +111,7 @@ class WatchedFrames:
         return [self.family.prefix(self.shown(c), rows * columns, columns) for c in contexts]
 
     def shown(self, context: Context) -> Shown:
-        """What the prompt says of the frames shown. Told nothing ("paper"), a family that writes times itself counts on
-        from the first one in the plan's spacing, as for any video."""
-        text = header(context.names, self.times) if self.headed else ""
-        if not self.family.tells_time:
-            return Shown(context.index, text)
-        plan_s = [_seconds(t) for t in self.times]
-        spacing_s = (plan_s[-1] - plan_s[0]) / max(1, len(plan_s) - 1) or 1.0
-        times_s = [plan_s[n - 1] if self.headed else plan_s[0] + k * spacing_s for k, n in enumerate(context.names)]
-        return Shown(context.index, text, tuple(times_s), spacing_s)
+        return self.family.shown(context.index, context.names, self.times, headed=self.headed)
 
     def _encode(self, units: Sequence[Unit]) -> None:
         """Features of the units that have none yet; each goes through the tower once a clip."""
@@ -142,14 +134,6 @@ class WatchedFrames:
         for target, branch in zip(targets, branches, strict=True):
             if prefix + len(branch.token_id) > limit:
                 raise TooLong(f"{target.target_id}: {prefix} + {len(branch.token_id)} tokens > {limit}")
-
-
-def _seconds(time: str) -> float:
-    """2.31 of "2.31 s"; raises ValueError where a time is anything else."""
-    number, _, unit = time.partition(" ")
-    if unit != "s":
-        raise ValueError(f"frame time {time!r}: this family reads seconds, as in '2.31 s'")
-    return float(number)
 
 
 def _chunks(units: Sequence[Unit], size: int) -> Iterator[list[Unit]]:

@@ -19,6 +19,8 @@ from transformers import (
     SiglipVisionConfig,
 )
 
+SIDE_PX = 56  # of LLaVA-OneVision's frames and tiles
+PINPOINTS = [[SIDE_PX * rows, SIDE_PX * columns] for rows in range(1, 7) for columns in range(1, 7)]
 KINDS = ("llava_onevision", "qwen2_5_vl", "qwen3_vl")
 SPECIAL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
@@ -32,23 +34,25 @@ TEXTS = (
 PARTS = """{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}
 {%- if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}
 {%- if part.type == 'video' %}<|vision_start|><|video_pad|><|vision_end|>
+{%- elif part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>
 {%- elif part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}{% endif %}{{ '<|im_end|>\\n' }}{% endfor %}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
 SYSTEM = "{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}"
 ONEVISION = """{% for message in messages %}{{ '<|im_start|>' + message.role + ' ' }}
+{%- for part in message.content | selectattr('type', 'equalto', 'image') %}{{ '<image>\\n' }}{% endfor %}
 {%- for part in message.content | selectattr('type', 'equalto', 'video') %}{{ '<video>\\n' }}{% endfor %}
 {%- for part in message.content | selectattr('type', 'equalto', 'text') %}{{ '\\n' + part.text }}{% endfor %}
 {{- '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
 
 
-def tokenizer(template: str) -> PreTrainedTokenizerFast:
+def tokenizer(template: str, special: tuple[str, ...] = SPECIAL) -> PreTrainedTokenizerFast:
     """A small byte-level BPE with the marks of all families."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=420, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+        vocab_size=420, special_tokens=list(special), initial_alphabet=alphabet, show_progress=False
     )
     bpe.train_from_iterator(TEXTS * 20, trainer)
     fast = PreTrainedTokenizerFast(
@@ -63,7 +67,8 @@ def checkpoint(kind: str, folder: Path) -> Path:
     torch.manual_seed(0)
     if kind == "llava_onevision":
         tok = tokenizer(ONEVISION)
-        model, processor = _onevision(tok), LlavaOnevisionImageProcessorPil(size={"height": 56, "width": 56})
+        size = {"height": SIDE_PX, "width": SIDE_PX}
+        model, processor = _onevision(tok), LlavaOnevisionImageProcessorPil(size=size, image_grid_pinpoints=PINPOINTS)
     elif kind == "qwen2_5_vl":
         tok = tokenizer(SYSTEM + PARTS)
         model, processor = _qwen2_5(tok), Qwen2VLImageProcessorPil()
@@ -88,13 +93,15 @@ def _onevision(tok: PreTrainedTokenizerFast) -> LlavaOnevisionForConditionalGene
         num_key_value_heads=2, max_position_embeddings=4096, eos_token_id=2, pad_token_id=0, bos_token_id=None,
     )  # fmt: skip
     vision = SiglipVisionConfig(
-        hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=3, image_size=56, patch_size=14
-    )
+        hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=3, image_size=SIDE_PX,
+        patch_size=14,
+    )  # fmt: skip
     setattr(vision, "vision_use_head", False)  # noqa: B010 -- read by the tower, declared nowhere
     ids = dict(zip(SPECIAL, range(len(SPECIAL)), strict=True))
     config = LlavaOnevisionConfig(
         text_config=text, vision_config=vision, vision_feature_layer=-1, vision_feature_select_strategy="full",
         video_token_index=ids["<video>"], image_token_index=ids["<image>"],
+        image_grid_pinpoints=PINPOINTS,
     )  # fmt: skip
     return LlavaOnevisionForConditionalGeneration(config)
 
