@@ -136,3 +136,9 @@ class TrainRecipe(Section):
     max_steps: int | None = Field(
         default=None, gt=0
     )  # null: the whole plan; the schedule is that of the plan either way
+
+    @model_validator(mode="after")
+    def _sums_in_float32(self) -> Self:
+        if self.precision == "bfloat16" and not self.deepspeed.zero:
+            raise ValueError("precision bfloat16 with deepspeed.zero 0 sums gradients in bfloat16: take zero 1, 2 or 3")
+        return self
