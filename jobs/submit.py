@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]  # a checkout, or the folder that a wheel was installed into
 PACKAGES = ("schemas", "stages", "pipeline", "jobs")
 # What they read beside their code.
-DATA = ("stages/models/checkpoints", "stages/prompts", "pipeline/templates", "jobs/recipes")
+DATA = ("stages/models/checkpoints", "stages/prompts", "pipeline/templates", "pipeline/lmms/data", "jobs/recipes")
 MAX_BYTES = 100 * 2**20  # Ray's dashboard takes no larger upload
 RECIPE = "recipe.yaml"
 POLL_S = 1.0

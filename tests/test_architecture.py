@@ -16,7 +16,7 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "ray": ("pipeline/run_ray.py", "pipeline/ray_jobs.py", "pipeline/ray_train.py"),
-    "torch": ("stages/models/", "pipeline/shapes/", "pipeline/train/"),
+    "torch": ("stages/models/", "pipeline/shapes/", "pipeline/train/", "pipeline/lmms/run.py"),
     "transformers": ("stages/models/", "pipeline/shapes/", "pipeline/train/"),
     "tokenizers": ("stages/models/", "pipeline/shapes/", "pipeline/train/"),
     "vllm": ("stages/models/",),
