@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from jobs.arguments import local_folder
+from jobs.ask import ask_command
 from jobs.build_utr_data import Result, build
 from jobs.calibrate import calibrate
 from jobs.cli_score import import_command, score_command, select_command
@@ -13,9 +14,11 @@ from jobs.console import Console
 from jobs.demo import write_demo_manifest
 from jobs.doctor import doctor_command
 from jobs.ending import EXIT, exit_code, refused
+from jobs.evaluate import evaluate_command
 from jobs.export import export_command
 from jobs.recipe import Recipe, load_recipe
 from jobs.submit import submit_command
+from jobs.train import train_command
 from pipeline.report import funnel_table
 from pipeline.storage import NoStore, Place, place
 from pipeline.verify import NotADataSet, verify
@@ -93,7 +96,10 @@ app.command("select")(select_command)
 app.command("import")(import_command)
 app.command("export")(export_command)
 app.command("calibrate")(calibrate)
+app.command("train")(train_command)
 app.command("doctor")(doctor_command)
+app.command("ask")(ask_command)
+app.command("evaluate")(evaluate_command)
 
 
 def run_build(
