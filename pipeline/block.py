@@ -23,12 +23,21 @@ class SchemaError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counted(Record):
+    """The sum of one of a stage's `counts`."""
+
+    name: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spent(Record):
     """What one row cost in one stage. Its first result carries it on, so the times arrive with the credit."""
 
     stage: str
     rows_out: int
     seconds: float
+    counted: tuple[Counted, ...]  # without what nobody counted
 
 
 def _struct(record: type[Record]) -> pa.DataType:
@@ -83,7 +92,7 @@ def _parted(block: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Living rows and ended ones; a filter costs a quarter of what a row does, and most blocks hold one kind only."""
     ended = block.num_rows - block[OUTCOME].null_count
     if ended in (0, block.num_rows):
-        none = block.slice(0, 0)
+        none = block.schema.empty_table()  # a slice would carry the nulls of ended rows into casts
         return (none, block) if ended else (block, none)
     return block.filter(block[OUTCOME].is_null()), block.filter(block[OUTCOME].is_valid())
 

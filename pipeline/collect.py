@@ -83,7 +83,10 @@ def _funnel(spent: list[list[dict[str, Any]]], outcomes: list[Outcome]) -> Funne
     """The numbers of one source: a Spent for each row that entered a stage, an outcome for each that ended there."""
     stages: defaultdict[str, StageCount] = defaultdict(StageCount)
     for entry in (entry for entries in spent for entry in entries):
-        stages[entry["stage"]] += StageCount(rows_in=1, rows_out=entry["rows_out"], seconds=entry["seconds"])
+        counted = {c["name"]: c["n"] for c in entry["counted"]}
+        stages[entry["stage"]] += StageCount(
+            rows_in=1, rows_out=entry["rows_out"], seconds=entry["seconds"], counted=counted
+        )
     for outcome in outcomes:
         one = {outcome.reason: 1}
         stages[outcome.stage] += StageCount(skipped=one) if outcome.kind == "skip" else StageCount(failed=one)

@@ -15,6 +15,7 @@ class StageCount:
     seconds: float = 0.0
     skipped: dict[str, int] = field(default_factory=dict)  # by reason
     failed: dict[str, int] = field(default_factory=dict)  # by the error's class
+    counted: dict[str, int] = field(default_factory=dict)  # by what the stage counts: tokens
 
     def __add__(self, other: "StageCount") -> "StageCount":
         return StageCount(
@@ -23,6 +24,7 @@ class StageCount:
             seconds=self.seconds + other.seconds,
             skipped=dict(Counter(self.skipped) + Counter(other.skipped)),
             failed=dict(Counter(self.failed) + Counter(other.failed)),
+            counted={n: self.counted.get(n, 0) + other.counted.get(n, 0) for n in {**self.counted, **other.counted}},
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -33,6 +35,7 @@ class StageCount:
             "seconds": round(self.seconds, 6),
             "skipped": dict(sorted(self.skipped.items())),
             "failed": dict(sorted(self.failed.items())),
+            "counted": self.counted,
         }
 
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.table import Table
 
 from pipeline.balance import STAGE as BALANCE
-from pipeline.funnel import Funnel
+from pipeline.funnel import Funnel, StageCount
 from pipeline.plots import density_histograms, shortcut_bars, to_svg, tpl_by_length, tpl_histogram
 from pipeline.storage import Place, write, writing
 from pipeline.strip import Strip, strip
@@ -75,6 +75,7 @@ def render(manifest: Manifest, tally: Tally, load_frames: LoadFrames) -> str:
         dropped=tally.reasons["skip", BALANCE, str(Reason.IMBALANCE)],
         max_drawn=MAX_DRAWN,
         seconds={line.stage: line.seconds for line in manifest.run.stages} if manifest.run else {},
+        counted=manifest.run.counted if manifest.run else (),
         ended=(tally.listed["failure"] + tally.listed["skip"])[:MAX_LISTED],
         reasons_counted=sorted(tally.reasons.items(), key=lambda item: (item[0][0], -item[1], item[0])),
     )
@@ -92,8 +93,10 @@ def environment() -> Environment:
 
 
 def funnel_table(funnel: Funnel) -> Table:
-    """What became of every row, a line a stage, for the console."""
-    table = Table(title="Funnel", title_justify="left", header_style="bold")
+    """What became of every row, a line a stage, for the console; what stages count is its caption."""
+    said = [f"{stage}: {_counted(count)}" for stage, count in funnel.stages.items() if count.counted]
+    caption = "\n".join(said) or None
+    table = Table(title="Funnel", title_justify="left", header_style="bold", caption=caption, caption_justify="left")
     for head in ("stage", "in", "out", "skipped", "failed", "seconds"):
         table.add_column(head, justify="right" if head in ("in", "out", "seconds") else "left", overflow="fold")
     for stage, count in funnel.stages.items():
@@ -106,6 +109,10 @@ def funnel_table(funnel: Funnel) -> Table:
             f"{count.seconds:.1f}",
         )
     return table
+
+
+def _counted(count: StageCount) -> str:
+    return ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in count.counted.items())
 
 
 def _reasons(counts: dict[str, int]) -> str:

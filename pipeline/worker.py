@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.block import OUTCOME, SHARE, SOURCE, SPENT, Spent, build_block, carry_ended, split_block
+from pipeline.block import OUTCOME, SHARE, SOURCE, SPENT, Counted, Spent, build_block, carry_ended, split_block
 from schemas.outcome import Failure, Outcome, Skip
 from schemas.row import Row
 from stages.base import Stage
@@ -99,9 +99,15 @@ class Worker:
             key = f"{row.key}#{index}" if isinstance(result, list) else row.key
             values.append({**self._item(row, key, item), SHARE: share * len(items), SOURCE: row.source_uri, SPENT: []})
         rows_out = sum(value[OUTCOME] is None for value in values)
-        mine = Spent(stage=self._name, rows_out=rows_out, seconds=seconds)
+        mine = Spent(stage=self._name, rows_out=rows_out, seconds=seconds, counted=self._counted(items))
         values[0][SPENT] = [*spent, mine.to_dict()]
         return values
+
+    def _counted(self, items: Sequence[Any]) -> tuple[Counted, ...]:
+        """What the stage counts, over the rows among its results; without what is null in all of them."""
+        rows = [item for item in items if type(item) is self._stage.writes]
+        known = {name: [n for row in rows if (n := getattr(row, name)) is not None] for name in self._stage.counts}
+        return tuple(Counted(name=name, n=sum(found)) for name, found in known.items() if found)
 
     def _item(self, row: Row, key: str, item: Any) -> dict[str, Any]:
         writes = self._stage.writes

@@ -70,6 +70,15 @@ class StageSeconds(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageCounted(Record):
+    """What a stage counts beside its rows: tokens, as the endpoint says."""
+
+    stage: str
+    what: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run(Record):
     """Facts of the clock and the machine: equal builds differ in them, so no comparison looks at them."""
 
@@ -78,6 +87,7 @@ class Run(Record):
     runner: str  # "ray" | "local"
     workers: int
     stages: tuple[StageSeconds, ...]
+    counted: tuple[StageCounted, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +126,8 @@ class Manifest(Record):
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             found = values.get("format") if isinstance(values, dict) else type(values).__name__
             raise ValueError(f"{MANIFEST} has format {found!r}; this version reads format {FORMAT}")
+        if isinstance(values.get("run"), dict):
+            values["run"].setdefault("counted", [])  # sealed before a run counted anything
         try:
             table = pa.Table.from_pylist([values], schema=cls.schema())
         except pa.ArrowInvalid as error:

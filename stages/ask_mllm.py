@@ -78,6 +78,7 @@ class AskMllm(Stage[CaptionedClip, ToldClip, Line]):
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(cpus=0.25, memory_gb=0.5, batch_rows=16)
     fatal = (MllmUnusable,)
+    counts: ClassVar[tuple[str, ...]] = ("prompt_tokens", "completion_tokens")
     operational: ClassVar[frozenset[str]] = frozenset(
         {"url", "key_env", "concurrency", "tries", "wait_s", "connect_timeout_s", "read_timeout_s", "timeout_s",
          "store_dir", "store_gb"}

@@ -33,6 +33,7 @@ class Stage(Generic[In, Out, State]):
     reads: ClassVar[type[Row]]
     writes: ClassVar[type[Row]]
     operational: ClassVar[frozenset[str]] = frozenset()  # fields that cannot change a row: not fingerprinted
+    counts: ClassVar[tuple[str, ...]] = ()  # columns of what it writes, integers or null, that a run adds up: tokens
 
     def __init_subclass__(cls) -> None:
         for base in getattr(cls, "__orig_bases__", ()):

@@ -85,6 +85,7 @@ def test_the_funnel_counts_every_row():
 
 
 def test_a_funnel_survives_its_dict():
-    funnel = Funnel({"A": StageCount(rows_in=2, rows_out=1, seconds=0.5, skipped={"x": 1})})
+    funnel = Funnel({"A": StageCount(rows_in=2, rows_out=1, seconds=0.5, skipped={"x": 1}, counted={"tokens": 0})})
     assert Funnel.from_dict(funnel.to_dict()) == funnel
-    assert funnel.merge(funnel).stages["A"] == StageCount(rows_in=4, rows_out=2, seconds=1.0, skipped={"x": 2})
+    twice = StageCount(rows_in=4, rows_out=2, seconds=1.0, skipped={"x": 2}, counted={"tokens": 0})
+    assert funnel.merge(funnel).stages["A"] == twice

@@ -42,6 +42,38 @@ def beats(*scenes: int) -> pa.Table:
     return first_block(rows, Beat)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Count(Stage[Film, RatedBeat, None]):
+    """Adds up what its rows hold."""
+
+    answer: Sequence[Any]
+    counts = ("n_scenes", "worker_pid")
+
+    def process(self, _: None, films: Sequence[Film], /) -> Sequence[Any]:
+        return self.answer
+
+
+def rated(pid: int | None) -> RatedBeat:
+    return SCENE.extend(Beat, beat=0).extend(RatedBeat, rating=0.0, worker_pid=pid)
+
+
+@pytest.mark.parametrize(
+    ("pids", "counted"),
+    [
+        ([3, None, 4], {"n_scenes": 6, "worker_pid": 7}),
+        ([None], {"n_scenes": 2}),  # not counted is not 0
+        ([0], {"n_scenes": 2, "worker_pid": 0}),
+        ([], {}),
+    ],
+)
+def test_what_a_stage_counts_is_added_up_once_a_row(pids: list[int | None], counted: dict[str, int]) -> None:
+    answer = [[*map(rated, pids), Skip(Reason.NO_SUBJECT)]]
+    block = Worker(Count(answer=answer), "Count")(BLOCK)
+    found = [c for entries in block[SPENT].to_pylist() for entry in entries for c in entry["counted"]]
+    assert {c["name"]: c["n"] for c in found} == counted
+    assert len(found) == len(counted)
+
+
 def test_a_batch_that_raises_is_retried_row_by_row():
     block = Worker(RateBeats(), "RateBeats")(beats(0, 1, 2, 3))
     gone = [(o["key"], o["kind"], o["reason"], o["detail"]) for o in block[OUTCOME].to_pylist() if o]

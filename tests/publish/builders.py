@@ -107,7 +107,9 @@ def facts(wall_s: float = 12.5) -> RunFacts:
     return RunFacts(
         engine="0.1.0", plan_fingerprint="abc123", plan=("SplitShots.threshold = 27.0", "DecodeClip.n_frames = 8"),
         packages={"pyarrow": "1", "av": "2"}, videos_root="films",
-        funnel=Funnel({"ProbeVideo": count, "SplitShots": StageCount(rows_in=5, rows_out=7)}),
+        funnel=Funnel({
+            "ProbeVideo": count, "SplitShots": StageCount(rows_in=5, rows_out=7, counted={"prompt_tokens": 1200})
+        }),
         started="2026-01-01T00:00:00+00:00", wall_s=wall_s, runner="local", workers=1,
     )  # fmt: skip
 

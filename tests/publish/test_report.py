@@ -73,6 +73,7 @@ def test_counts_are_those_of_the_tables(built: tuple[Path, Manifest, Tally]):
 
 def test_the_report_is_whole_and_needs_no_other_file(built: tuple[Path, Manifest, Tally]):
     page = (built[0] / "report.html").read_text()
+    assert "SplitShots: 1,200 prompt tokens." in page
     tags = Tags()
     tags.feed(page)
     assert tags.stack == []
@@ -179,6 +180,7 @@ def test_the_funnel_in_the_console():
     Console(file=file, width=100).print(funnel_table(facts().funnel))
     text = file.getvalue()
     assert re.search(r"ProbeVideo\W+6\W+7\W+5 too_short\W+1 ReadError\W+4\.2", text), text
+    assert "SplitShots: 1,200 prompt tokens\n" in re.sub(" +\n", "\n", text)
 
 
 def bare_manifest() -> Manifest:
