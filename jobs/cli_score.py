@@ -143,6 +143,9 @@ def import_command(
     format: Annotated[str, typer.Option("--format", help=f"{', '.join(IMPORTS)}.")],
     videos: Videos = None,
     frames: Annotated[int, typer.Option(help="Of a video's plan.")] = 32,
+    pack_frames: Annotated[
+        bool, typer.Option("--pack-frames", help="Put the planned frames into clips/ as JPEGs: the trainer's default.")
+    ] = False,
     runner: RunnerName = "ray",
     resume: Resume = False,
 ) -> None:
@@ -154,8 +157,10 @@ def import_command(
             return refused(console, f"--format {format}: {', '.join(IMPORTS)}")
         if runner not in RUNNERS or frames < 2:
             return refused(console, f"--runner is {' or '.join(RUNNERS)}, --frames at least 2")
-        given = read_pairs(data, format=format, videos=videos)
-        found = import_data(given, out, frames=frames, runner=runner, resume=resume, console=console)
+        given = read_pairs(data, format=format, videos=videos, text_only=True)
+        found = import_data(
+            given, out, frames=frames, runner=runner, resume=resume, console=console, pack_frames=pack_frames
+        )
         console.out.print(funnel_table(found.funnel))
         console.out.print(
             f"{found.samples:,} samples in {out / 'data'}; of {found.rows:,} texts {found.skipped:,} skipped, "

@@ -1,10 +1,12 @@
 """Brings other people's sets into the shard schema: `utr import --format llava INPUT --videos ROOT --out DIR`.
 
-A video gets a plan of frames that are evenly spread over it, an image becomes a clip of one frame. Nothing is scored,
-and no frame but a video's first is decoded.
+A video gets a plan of frames that are evenly spread over it, an image becomes a clip of one frame, a conversation about
+neither has no frames. Nothing is scored. No frame but a video's first is decoded, unless they are packed: then the
+planned ones are, once, and lie as JPEGs in clips/.
 """
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,22 +16,27 @@ from jobs.pairs import now, open_folder, run_facts, runner_of
 from jobs.select_pairs import sample_groups
 from pipeline.formats.read import PairInput
 from pipeline.funnel import Funnel
-from pipeline.given_samples import unscored_samples
+from pipeline.given_samples import text_samples, unscored_samples
 from pipeline.ledger import Ledger
 from pipeline.pair_run import PairRun, ledger_key, pair_outcomes, work_funnel
 from pipeline.plan import Plan
-from pipeline.publish import manifest_of
+from pipeline.publish import DATA_ROWS, JPEG_QUALITY, PACKED_ROWS, manifest_of
 from pipeline.score_publish import Ended, rejected_outcomes
-from pipeline.seal_tables import Rows, seal
+from pipeline.seal_tables import Rows, Tables, seal
+from pipeline.shards import Limits
 from schemas.manifest import Manifest, Shard
 from schemas.outcome import Outcome
 from schemas.pair import PairClip, PairSource
-from schemas.sample import PublishedSample
+from schemas.sample import PackedClip, PublishedSample
+from stages.media.reader import Reader
+from stages.pack_frames import PackFrames
 from stages.plan_images import PlanImages
 from stages.plan_pairs import PlanPairs
 
 PACKAGES = ("utr-engine", "av", "pillow", "numpy", "pyarrow")
-TABLES = {"data": PublishedSample, "failures": Outcome}
+PACKING = ("opencv-python",)  # what writes JPEGs
+TABLES: Tables = {"data": PublishedSample, "failures": Outcome}
+LIMITS = {"data": Limits(row_group_rows=DATA_ROWS), "failures": Limits(), "clips": Limits(row_group_rows=PACKED_ROWS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,46 +52,73 @@ class Imported:
 
 
 def import_data(
-    given: PairInput, out: Path, *, frames: int, runner: str, resume: bool, console: Console
+    given: PairInput, out: Path, *, frames: int, runner: str, resume: bool, console: Console, pack_frames: bool = False
 ) -> Imported:  # fmt: skip
     """Reads, seals; raises the named errors of folder, ledger and publishing."""
     began = now()
     images = given.facts.format == "image"
+    pack = PackFrames(folder=str((out / "_work" / "frames").absolute()), quality=JPEG_QUALITY) if pack_frames else None
 
     def plan(sources: list[PairSource]) -> Plan[PairClip]:
         found = Plan.of(sources, PairSource)
-        return found.then(PlanImages()) if images else found.then(PlanPairs(plan_frames=frames))
+        planned = found.then(PlanImages()) if images else found.then(PlanPairs(plan_frames=frames))
+        return planned.then(pack) if pack else planned
 
-    work = PairRun(plan=plan, work_dir=out / "_work", packages={name: version(name) for name in PACKAGES})
+    packages = {name: version(name) for name in (*PACKAGES, *(PACKING if pack else ()))}
+    work = PairRun(plan=plan, work_dir=out / "_work", packages=packages)
     open_folder(out, work, resume, given.facts)
     with work.ledger.open() as ledger:
-        with runner_of(runner, {}, console) as run, console.progress() as progress:
-            work.run(ledger, given.sources, run, progress, phase="import")
+        if given.sources:  # else all are texts without a medium
+            with runner_of(runner, {}, console) as run, console.progress() as progress:
+                work.run(ledger, given.sources, run, progress, phase="import")
         console.phase("seal")
         facts = run_facts(work, given.facts.videos_root, began, runner, 1)
         ended = Ended()
-        groups = list(_groups(given, ledger, ended))
+        clips: dict[str, PairClip] = {}
+        groups = list(_groups(given, ledger, ended, clips))
         names = [name for name, _ in work.plan([]).named]
         funnel = ended.funnel(given.rows, names, work_funnel(ledger, given.sources))
 
         def manifest(shards: tuple[Shard, ...]) -> Manifest:
             return manifest_of(shards, ended.facts(), replace(facts, funnel=funnel))
 
-        sealed = seal(out, TABLES, groups, manifest)
+        tables = {**TABLES, "clips": PackedClip} if pack else TABLES
+        sealed = seal(out, tables, _packed(groups, clips, pack) if pack else groups, manifest, limits=LIMITS)
+        shutil.rmtree(out / "_work" / "frames", ignore_errors=True)  # they are in clips/ now
     samples = sealed.rows("data")
     return Imported(sealed, funnel, samples, given.rows, ended.of("skip"), ended.of("failure"))
 
 
-def _groups(given: PairInput, ledger: Ledger, ended: Ended) -> Iterator[tuple[str, Rows]]:
-    """What could not be imported, then the samples by video."""
+def _groups(
+    given: PairInput, ledger: Ledger, ended: Ended, clips: dict[str, PairClip]
+) -> Iterator[tuple[str, Rows]]:  # fmt: skip
+    """What could not be imported, then the samples by video; `clips` takes those with samples, by clip_id."""
     lost = rejected_outcomes(given.rejected)
-    samples: list[PublishedSample] = []
+    samples = text_samples(given.alone, given.facts.format)
     for source in given.sources:
         found = ledger.read(ledger_key(source.uri))
         lost += pair_outcomes(source, found.outcomes)
         for clip in PairClip.from_arrow(found.rows):
+            clips[clip.clip_id] = clip
             samples += unscored_samples(clip, given.facts.format)
     ended.add(lost)
     if lost:
         yield "!ended", {"failures": lost}
     yield from sample_groups(samples)
+
+
+def _packed(
+    groups: Iterable[tuple[str, Rows]], clips: Mapping[str, PairClip], pack: PackFrames
+) -> Iterator[tuple[str, Rows]]:  # fmt: skip
+    """The same with each video's clips and their frames, which are read when their turn comes."""
+    with Reader() as reader:
+        for video_id, rows in groups:
+            samples = [row for row in rows.get("data", ()) if isinstance(row, PublishedSample)]
+            own = [clips[clip_id] for clip_id in sorted({s.clip_id for s in samples}) if clip_id in clips]
+            yield video_id, {**rows, "clips": [_clip(clip, pack.packed(reader, clip)) for clip in own]}
+
+
+def _clip(clip: PairClip, frames_jpeg: tuple[bytes, ...]) -> PackedClip:
+    return PackedClip(
+        clip_id=clip.clip_id, tracks=(), events=(), captions=(), caption_scores=(), frames_jpeg=frames_jpeg
+    )

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from pipeline.build import NotOurs
 from pipeline.formats.write import check_input, input_file, write_records
 from pipeline.given_samples import scored_samples, scores_of
-from pipeline.publish import read_manifest
+from pipeline.publish import DATA_ROWS, read_manifest
 from pipeline.score_publish import INPUT
 from pipeline.seal_tables import Rows, seal
 from pipeline.select_records import Pool, by_file, pool_of
-from pipeline.shards import writing
+from pipeline.shards import Limits, writing
 from schemas.manifest import FORMAT, Manifest, Shard
 from schemas.pair import InputFacts, PairScore
 from schemas.sample import PublishedSample
@@ -157,7 +157,8 @@ def _seal(to: Path, samples: list[PublishedSample], given: InputFacts, out: Path
             run=None,
         )
 
-    return seal(to, {"data": PublishedSample}, sample_groups(samples), manifest)
+    limits = {"data": Limits(row_group_rows=DATA_ROWS)}
+    return seal(to, {"data": PublishedSample}, sample_groups(samples), manifest, limits=limits)
 
 
 def sample_groups(samples: Sequence[PublishedSample]) -> list[tuple[str, Rows]]:

@@ -1,16 +1,18 @@
 """Texts that came with videos as rows of the shard schema: a conversation a sample, nothing composed, nothing proved.
 
 Images are one-frame clips (stages/plan_images.py); the mark `<video>` stands before their first question, too, because
-frames enter the model on one path. Which rows are images follows from the suffix of the uri.
+frames enter the model on one path. Which rows are images follows from the suffix of the uri. Texts about no medium have
+an empty uri, no frames and no mark; what stands for their video is the hash of what is said.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.publish import split_of
-from schemas.pair import PairClip, PairScore
+from schemas.pair import PairClip, PairScore, Text
 from schemas.sample import Message, PublishedSample
 from stages.algorithms.compose import to_json
 
@@ -91,13 +93,42 @@ def unscored_samples(clip: PairClip, source: str) -> list[PublishedSample]:
     ]
 
 
+def text_samples(texts: Iterable[Text], source: str) -> list[PublishedSample]:
+    """A sample for each conversation about nothing that is seen. Equal ones are of one "video": of one split."""
+    found: defaultdict[str, list[Text]] = defaultdict(list)
+    for text in texts:
+        found[text.sample_id].append(text)
+    return [sample for own in found.values() for sample in unscored_samples(_text_clip(tuple(own)), source)]
+
+
+def _text_clip(texts: tuple[Text, ...]) -> PairClip:
+    said = "\x00".join(part for text in texts for part in (text.question, text.answer))
+    text_id = hashlib.sha256(said.encode()).hexdigest()
+    return PairClip(
+        uri="",
+        location="",
+        span_index=0,
+        video_id=text_id,
+        clip_id=f"{text_id[:16]}-text",
+        start_tick=0,
+        end_tick=0,
+        time_base_num=1,
+        time_base_den=1,
+        frame_tick=(),
+        store_width_px=0,
+        store_height_px=0,
+        texts=texts,
+    )
+
+
 def given_sample(
     span: Span, sample_id: str, turns: Sequence[tuple[str, str]], source: str, scores: Scores
 ) -> PublishedSample:
     """The row of one conversation of (question, answer) turns."""
     said = [text for turn in turns for text in turn]
+    mark = "<video>\n" if span.frame_tick else ""
     messages = tuple(
-        Message(role="assistant" if k % 2 else "user", content=text if k else f"<video>\n{text}")
+        Message(role="assistant" if k % 2 else "user", content=text if k else f"{mark}{text}")
         for k, text in enumerate(said)
     )
     return PublishedSample(

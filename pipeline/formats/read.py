@@ -9,7 +9,7 @@ from pipeline.formats import llava, manifest, shards, videochat2
 from pipeline.formats.records import Entry, Gathered, Place, Rejected, Values
 from pipeline.shards import sha256
 from pipeline.sources import SourceError, parse_json, read_csv, read_jsonl, read_parquet
-from schemas.pair import InputFacts, InputFile, PairSource
+from schemas.pair import InputFacts, InputFile, PairSource, Text
 
 FORMATS = ("manifest", "llava", "videochat2", "image", "shards")
 TABLES = frozenset({".jsonl", ".csv", ".parquet"})
@@ -23,14 +23,18 @@ class PairInput:
     sources: tuple[PairSource, ...]  # in the order of the input
     rejected: tuple[Rejected, ...]
     facts: InputFacts
+    alone: tuple[Text, ...] = ()  # texts about no medium
 
     @property
     def rows(self) -> int:
-        return len(self.rejected) + sum(len(source.texts) for source in self.sources)
+        return len(self.rejected) + len(self.alone) + sum(len(source.texts) for source in self.sources)
 
 
-def read_pairs(data: str, *, format: str = "auto", videos: str | None = None) -> PairInput:
-    """Reads an input; raises SourceError, with place and remedy, where it is none of the format or gives no pair."""
+def read_pairs(
+    data: str, *, format: str = "auto", videos: str | None = None, text_only: bool = False
+) -> PairInput:  # fmt: skip
+    """Reads an input; raises SourceError, with place and remedy, where it is none of the format or gives no pair.
+    `text_only` takes LLaVA's records without a medium, too: there is nothing about them to score."""
     path = Path(data).expanduser().absolute()
     if not path.exists():
         raise SourceError(f"{data}: no such file or folder")
@@ -45,13 +49,14 @@ def read_pairs(data: str, *, format: str = "auto", videos: str | None = None) ->
         files = shards.gather(path, gathered)
     else:
         root = videos or str(path if path.is_dir() else path.parent)
-        files = [_gather(path, file, format, gathered) for file in files_of(path)]
+        files = [_gather(path, file, format, gathered, text_only) for file in files_of(path)]
     if not gathered.texts:
         why = gathered.rejected[0].detail if gathered.rejected else "there is no record in it"
         raise SourceError(f"{path} gives no pair as --format {format}: {why}")
+    alone = tuple(gathered.texts.pop("", ()))
     sources = [PairSource(uri=u, location=locate(u, root), texts=tuple(t)) for u, t in gathered.texts.items()]
     facts = InputFacts(path=str(path), format=format, videos_root=root, files=tuple(files))
-    return PairInput(tuple(sources), tuple(gathered.rejected), facts)
+    return PairInput(tuple(sources), tuple(gathered.rejected), facts, alone)
 
 
 def detect(path: Path) -> str:
@@ -110,14 +115,14 @@ def locate(uri: str, root: str) -> str:
     return os.path.normpath(Path(root).expanduser().absolute() / uri)
 
 
-def _gather(path: Path, file: Path, format: str, gathered: Gathered) -> InputFile:
+def _gather(path: Path, file: Path, format: str, gathered: Gathered, text_only: bool) -> InputFile:
     relative = "" if file == path else file.relative_to(path).as_posix()
     subset = subset_of(file, path)
     parse: dict[str, Callable[[Values], Entry]] = {
         "manifest": lambda values: manifest.parse(values, subset),
-        "llava": lambda values: llava.parse(values, subset),
+        "llava": lambda values: llava.parse(values, subset, text_only=text_only),
         "videochat2": lambda values: videochat2.parse(values, subset),
-        "image": lambda values: llava.parse(values, subset, medium="image"),
+        "image": lambda values: llava.parse(values, subset, medium="image", text_only=text_only),
     }
     count = 0
     for count, (where, values) in enumerate(_records(file), start=1):

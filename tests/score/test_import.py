@@ -1,6 +1,7 @@
 """`utr import`: other people's sets in the shard schema; what is not there is named."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,12 @@ from jobs.cli_score import app
 from jobs.console import Console
 from jobs.import_data import import_data
 from pipeline.formats.read import read_pairs
-from schemas.sample import PublishedSample
+from pipeline.publish import read_manifest, split_of
+from pipeline.shards import problems
+from pipeline.sources import SourceError
+from pipeline.verify import NotADataSet, verify
+from schemas.sample import PackedClip, PublishedSample
+from stages.media.reader import Reader
 from stages.plan_images import is_image
 from tests.score.conftest import shards, talk
 
@@ -105,3 +111,114 @@ def test_a_wrong_command_is_refused(tmp_path: Path, arguments: list[str], says: 
     command = ["import", str(tmp_path / "set.json"), "--out", str(tmp_path / "out"), "--runner", "local", *arguments]
     found = CliRunner().invoke(app, command)
     assert (found.exit_code, says in found.output) == (2, True), found.output
+
+
+def clips(out: Path) -> dict[str, PackedClip]:
+    found = [c for path in (out / "clips").glob("*.parquet") for c in PackedClip.from_arrow(pq.read_table(path))]
+    assert len({c.clip_id for c in found}) == len(found)
+    return {clip.clip_id: clip for clip in found}
+
+
+def test_packed_frames_are_those_of_the_plan(llava: Path, tmp_path: Path) -> None:
+    bring(llava, tmp_path / "out", "llava", "--frames", "6", "--pack-frames")
+    found, packed = samples(tmp_path / "out"), clips(tmp_path / "out")
+    assert {s.clip_id for s in found.values()} == packed.keys()
+    assert not (tmp_path / "out/_work/frames").exists()
+    with Reader() as reader:
+        for s in found.values():
+            truth_THWC = reader.frames(str(llava.parent / s.uri), s.frame_tick, 96, 96)
+            frames = [np.asarray(Image.open(BytesIO(data))) for data in packed[s.clip_id].frames_jpeg]
+            assert len(frames) == 6
+            assert np.abs(np.stack(frames).astype(int) - truth_THWC).mean() < 3
+    plain = tmp_path / "plain"
+    bring(llava, plain, "llava", "--frames", "6")
+    assert samples(plain) == found
+    assert not (plain / "clips").exists()
+    failures = [pl.read_parquet(out / "failures/*.parquet") for out in (plain, tmp_path / "out")]
+    assert failures[0].equals(failures[1])
+
+
+def test_a_packed_import_that_is_repeated_gives_the_same_bytes(llava: Path, tmp_path: Path) -> None:
+    """The second time the frames that were kept for sealing are gone, and are decoded again."""
+    arguments = ("llava", "--frames", "4", "--pack-frames")
+    bring(llava, tmp_path / "out", *arguments)
+    before = shards(tmp_path / "out")
+    bring(llava, tmp_path / "out", *arguments)
+    assert shards(tmp_path / "out") == before
+
+
+def test_packed_images_are_upright_jpegs_or_the_files_own_bytes(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (8, 16, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.jpg", quality=70)
+    Image.fromarray(np.full((8, 16, 4), 128, np.uint8)).save(tmp_path / "b.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture).save(tmp_path / "c.jpg", exif=exif)
+    Image.new("RGB", (5000, 10)).save(tmp_path / "d.png")
+    (tmp_path / "e.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-40])
+    names = ("a.jpg", "b.png", "c.jpg", "d.png", "e.jpg")
+    records = [{"image": name, "conversations": talk("<image>\nDescribe.", "Something.")} for name in names]
+    (tmp_path / "set.json").write_text(json.dumps(records))
+    bring(tmp_path / "set.json", tmp_path / "out", "image", "--pack-frames")
+    packed = {s.uri: clips(tmp_path / "out")[s.clip_id].frames_jpeg for s in samples(tmp_path / "out").values()}
+    assert packed["a.jpg"] == ((tmp_path / "a.jpg").read_bytes(),)
+    sizes = {name: Image.open(BytesIO(own[0])).size for name, own in packed.items()}
+    assert sizes == {"a.jpg": (16, 8), "b.png": (16, 8), "c.jpg": (8, 16), "d.png": (2304, 5)}
+    (failure,) = pl.read_parquet(tmp_path / "out/failures/*.parquet").to_dicts()
+    assert (failure["key"], failure["stage"], failure["reason"]) == ("set-0000004-t00", "PackFrames", "ReadError")
+    assert "truncated" in failure["detail"]
+
+
+TEXTS = [
+    {"id": "0", "conversations": talk("Name a colour.", "Red.", "Another one?", "Blue.")},
+    {"id": "1", "image": None, "conversations": talk("Name a colour.", "Red.", "Another one?", "Blue.")},
+    {"id": "2", "conversations": talk("Two and two?", "Four.")},
+    {"id": "3", "vidoe": "a.mp4", "conversations": talk("<video>\nWho?", "Nobody.")},  # asks for what it does not name
+    {"id": "4", "conversations": talk("Empty?", " ")},
+]
+
+
+@pytest.mark.parametrize("format", ["llava", "image"])
+def test_records_without_a_medium_become_samples_without_frames(tmp_path: Path, format: str) -> None:
+    (tmp_path / "set.json").write_text(json.dumps(TEXTS))
+    said = bring(tmp_path / "set.json", tmp_path / "out", format, "--pack-frames")
+    found = samples(tmp_path / "out")
+    assert sorted(found) == [f"set-000000{k}" for k in range(3)]
+    talked = found["set-0000000"]
+    assert [(m.role, m.content) for m in talked.messages] == [
+        ("user", "Name a colour."), ("assistant", "Red."), ("user", "Another one?"), ("assistant", "Blue."),
+    ]  # fmt: skip
+    assert (talked.uri, talked.frame_tick, talked.start_tick, talked.end_tick) == ("", (), 0, 0)
+    assert (talked.family, talked.split) == ("given", split_of(talked.video_id))
+    assert found["set-0000001"].video_id == talked.video_id != found["set-0000002"].video_id
+    assert len({s.group_id for s in found.values()}) == 3
+    failures = pl.read_parquet(tmp_path / "out/failures/*.parquet").sort("key")
+    assert failures["reason"].to_list() == ["NoVideoKey", "EmptyAnswer"]
+    assert "3 samples" in said
+    assert "of 7 texts 0 skipped, 2 failed" in said
+    assert clips(tmp_path / "out") == {}
+
+
+def test_texts_and_films_are_imported_together_and_held_out_by_what_they_say(films: Path, tmp_path: Path) -> None:
+    texts = [{"conversations": talk(f"What is {k}?", f"A number: {k}.")} for k in range(200)]
+    film = {"video": "a.mp4", "conversations": talk("<video>\nWho?", "A circle.")}
+    (tmp_path / "set.json").write_text(json.dumps([film, *texts]))
+    bring(tmp_path / "set.json", tmp_path / "out", "llava", "--videos", str(films), "--frames", "4")
+    found = samples(tmp_path / "out")
+    assert len(found) == 201
+    assert [s.messages[0].content for s in found.values() if s.uri] == ["<video>\nWho?"]
+    held_out = sum(s.split == "validation" for s in found.values())
+    assert 0 < held_out < 30
+
+
+def test_texts_without_a_medium_are_still_nothing_to_score(tmp_path: Path) -> None:
+    (tmp_path / "set.json").write_text(json.dumps(TEXTS))
+    with pytest.raises(SourceError, match="has no 'video'"):
+        read_pairs(str(tmp_path / "set.json"))
+
+
+def test_verify_names_an_imported_set_as_what_it_cannot_prove(llava: Path, tmp_path: Path) -> None:
+    bring(llava, tmp_path / "out", "llava", "--pack-frames", "--frames", "4")
+    assert problems(tmp_path / "out", read_manifest(tmp_path / "out")) == []
+    with pytest.raises(NotADataSet, match="scores: no Parquet files"):
+        verify(tmp_path / "out")
