@@ -1,8 +1,9 @@
 """Texts that came with videos as rows of the shard schema: a conversation a sample, nothing composed, nothing proved.
 
-Images are one-frame clips (stages/plan_images.py); the mark `<video>` stands before their first question, too, because
-frames enter the model on one path. Which rows are images follows from the suffix of the uri. Texts about no medium have
-an empty uri, no frames and no mark; what stands for their video is the hash of what is said.
+Images are one-frame clips (stages/plan_images.py); the mark `<video>` stands before their first question, too: it says
+where the pictures stand, not of which kind they are. Which rows are images follows from the suffix of the uri: scorers
+read them as films of one frame, the trainer shows them as images. Texts about no medium have an empty uri, no frames
+and no mark; what stands for their video is the hash of what is said.
 """
 
 import hashlib

@@ -17,6 +17,7 @@ from schemas.time import seconds
 from stages.algorithms import rewards
 from stages.algorithms.draws import stable_hash
 from stages.algorithms.prompt import header
+from stages.plan_images import is_image
 
 TASK = "utr_local"
 OWN = Path(__file__).parent
@@ -61,14 +62,19 @@ def _chosen(out: Place, split: str) -> tuple[list[PublishedSample], Counter[str]
     for sample in _samples(out):
         if split != "all" and sample.split != split:
             continue
-        if [m.role for m in sample.messages] != ["user", "assistant"]:
+        if not sample.frame_tick:
+            left_out["about no medium"] += 1
+        elif is_image(sample.uri):  # trained on as tiles of a picture; here all is read as films
+            left_out["about an image"] += 1
+        elif [m.role for m in sample.messages] != ["user", "assistant"]:
             left_out["more than one question"] += 1
         else:
             found.append(sample)
     if not found:
         what = "sample" if split == "all" else f"sample of its {split} split (a twentieth of all videos)"
         raise NotADataSet(
-            f"{out}: no {what} with one question; build a larger set, or give --split all if nothing was trained on it"
+            f"{out}: no {what} has one question about a film; build a larger set, or give --split all if nothing was "
+            "trained on it"
         )
     return found, left_out
 

@@ -1,7 +1,9 @@
 """A conversation as tokens, labels, positions and pictures: its prompt is, token by token, the one that is scored.
 
-What comes before an answer is what a scorer or a generation reads at that place. Earlier answers of a conversation
-stand as the chat template writes them in a history. Whether a token is a label depends on the policy:
+What comes before the last answer is what a scorer or a generation reads there. Earlier answers stand as the chat
+template writes them in a history, which is not always as it begins one: the published LLaVA-OneVision's has
+"assistant \\n" before them and "assistant\\n" before the last. Clocks run over the frames shown, as if they were a plan
+of their own; names are those of the plan. Whether a token is a label depends on the policy:
 
 assistant_only  the content of each answer and its end mark
 llava_next      the whole of each assistant turn, header and last newline included, and every newline, <|im_start|> and
@@ -29,7 +31,7 @@ from stages.models.protocols import NotSeparable, TooLong
 if TYPE_CHECKING:  # a model is trained where pydantic is not
     from pipeline.train.recipe import Text
 
-VERSION = 1  # raise it where equal conversations begin to give other tokens, labels or pictures
+VERSION = 2  # raise it where equal conversations begin to give other tokens, labels or pictures
 Turns = Sequence[tuple[str, str]]
 
 
@@ -49,6 +51,9 @@ class Encoder:
         self._images = images(family, image_tiles)
         self._plain, self._headed = text.template == "plain", text.prompt == "frames"
         self._turn_marks = _turn_marks(family) if text.labels == "llava_next" and not self._plain else None
+        # The end mark is a label, so it must be what the template writes, and what ends a generation.
+        closing = "" if self._plain else family.chat.closing()
+        self._closing = family.ids(closing) if self._turn_marks else []
         self.limit = min(text.max_length, family.limit)  # tokens
 
     def encode(self, conversation: Conversation) -> Example:
@@ -89,18 +94,19 @@ class Encoder:
         if shape and shape.kind == "image":
             layout = self._images.layout((shape.height_px, shape.width_px))
             return family.image_prefix(layout.n_tokens, layout.grid_HW, plain=self._plain), layout.n_tiles
+        if shape is None:
+            return family.text_prefix(), 0
         shown = self._shown(shape)
-        if not shape or not shape.index:
+        if not shape.index:
             return family.prefix(shown, 1, plain=self._plain), 0
         frame = torch.empty(1, 3, *family.pixel.size(shape.height_px, shape.width_px), device="meta")
         rows, columns = family.grid(frame)
         return family.prefix(shown, rows * columns, columns, plain=self._plain), len(shape.index)
 
-    def _shown(self, shape: Shape | None) -> Shown:
-        """What is said of a video. A text without one is not told that there are no frames; a film of none is."""
-        if shape is None:
-            return Shown((), "")
-        return self._family.shown(shape.index, [i + 1 for i in shape.index], shape.times, headed=self._headed)
+    def _shown(self, shape: Shape) -> Shown:
+        """What is said of a video. A film of no frames is told so; a text without a medium is told nothing."""
+        names, film = [i + 1 for i in shape.index], shape.film or shape.index
+        return self._family.shown(shape.index, names, shape.times, headed=self._headed, film=film)
 
     def _caption(self, turns: Turns, shape: Shape | None) -> tuple[list[int], np.ndarray]:
         if shape is None or len(turns) != 1:
@@ -113,12 +119,13 @@ class Encoder:
         family = self._family
         if shape and shape.kind == "image":
             token_id, answers = family.image_chat.conversation("", tuple(turns), video=True)
-        else:
+        elif shape:
             said = self._shown(shape).header
-            is_film = shape is not None and bool(shape.index)
-            token_id, answers = family.chat.conversation(f"{said}\n" if said else "", tuple(turns), video=is_film)
-        closing = family.ids(family.chat.closing()) if self._turn_marks else []
-        return [*token_id, family.tokenizer.eos_token_id, *closing], np.array(answers) + np.array([0, 1])
+            head = f"{said}\n" if said else ""
+            token_id, answers = family.chat.conversation(head, tuple(turns), video=bool(shape.index))
+        else:
+            token_id, answers = family.text_chat.conversation("", tuple(turns), video=False)
+        return [*token_id, family.tokenizer.eos_token_id, *self._closing], np.array(answers) + np.array([0, 1])
 
     def _labels(self, token_id_S: np.ndarray, answers_N2: np.ndarray) -> np.ndarray:
         is_label = np.zeros(len(token_id_S), dtype=bool)
@@ -144,7 +151,7 @@ class Encoder:
 
 def shape_of(media: Media) -> Shape:
     height, width = media.frames_THWC.shape[1:3]
-    return Shape(media.kind, len(media.times), media.index, media.times, height, width)
+    return Shape(media.kind, len(media.times), media.index, media.times, height, width, media.film)
 
 
 def _turn_marks(family: Family) -> tuple[int, int, int]:

@@ -17,8 +17,7 @@ class Media:
     frames_THWC: np.ndarray  # those that are shown; an image is T = 1
     index: tuple[int, ...]  # 0-based planned frames that these are
     times: tuple[str, ...]  # of all planned frames, as questions write them: "2.31 s"
-    times_s: tuple[float, ...]  # of those that are shown
-    spacing_s: float  # between two frames of the plan
+    film: tuple[int, ...] = ()  # planned frames that clocks run over, where these are others: a context of that film
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,7 @@ class Shape:
     times: tuple[str, ...]
     height_px: int
     width_px: int
+    film: tuple[int, ...] = ()  # as in Media
 
 
 @dataclass(frozen=True, slots=True)

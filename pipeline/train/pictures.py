@@ -9,9 +9,9 @@ from PIL import Image, ImageOps
 
 from pipeline.train.example import Media, Shape
 from schemas.time import seconds
+from stages.pack_frames import PICTURE_ERRORS
 from stages.plan_images import is_image
 
-PICTURE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # all that PIL raises on bad bytes
 ORIENTATION = 0x0112  # EXIF; from 5 on the picture lies on its side
 
 
@@ -78,14 +78,4 @@ def media_of(sample: Filmed, frames: list[np.ndarray], index: Sequence[int]) -> 
     sizes = {frame.shape for frame in frames}
     if len(sizes) != 1:
         raise Unreadable(f"{sample.uri}: its frames have {len(sizes)} sizes")
-    times = _times(sample)
-    # The scorer knows of times what questions say of them: two digits of a second.
-    plan_s = [float(time.removesuffix(" s")) for time in times]
-    return Media(
-        kind=_kind(sample),
-        frames_THWC=np.stack(frames),
-        index=tuple(index),
-        times=times,
-        times_s=tuple(plan_s[k] for k in index),
-        spacing_s=(plan_s[-1] - plan_s[0]) / max(1, len(plan_s) - 1) or 1.0,
-    )
+    return Media(_kind(sample), np.stack(frames), tuple(index), _times(sample))

@@ -91,13 +91,14 @@ def held_out(data_set: DataSet, n: int) -> list[PublishedSample]:
 
 
 def film(media: Media, context: Context) -> Media:
-    """The frames of a context. A changed film is called as the unchanged one is, in the order shown."""
+    """The frames of a context. A changed film is called as the unchanged one is, in the order shown, and has its clock,
+    as contexts have the plan's where they are scored."""
     names = [k - 1 for k in context.names]
     return replace(
         media,
         frames_THWC=media.frames_THWC[list(context.index)],
         index=tuple(media.index[k] for k in names),
-        times_s=tuple(media.times_s[k] for k in names),
+        film=media.index,
     )
 
 

@@ -80,9 +80,15 @@ class Chat:
         return ids, answers
 
     def closing(self) -> str:
-        """What the template writes behind the end mark of the last answer."""
-        written = self._render([self._first("Q", video=False), self._message("assistant", "A")], turn=False)
-        return written.rpartition(self._tokenizer.eos_token)[2]
+        """What the template writes behind the end mark of the last answer; raises ValueError where it writes none."""
+        written = self._render([self._first("Q", video=False), self._message("assistant", CUT)], turn=False)
+        behind, end = written.partition(CUT)[2], self._tokenizer.eos_token
+        if not end or not behind.startswith(end):
+            raise ValueError(
+                f"the chat template writes {behind!r} behind an answer, not the tokenizer's end mark {end!r}: set "
+                "eos_token in tokenizer_config.json to what the template writes, or take the Instruct checkpoint"
+            )
+        return behind.removeprefix(end)
 
     def _place(self, prompt: str, whole: list[int], head: str, turns: Turns, k: int, *, video: bool) -> tuple[int, int]:
         """Where the ids of an earlier answer begin and end."""

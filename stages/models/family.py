@@ -31,7 +31,7 @@ class Shown:
     index: tuple[int, ...]
     header: str  # "" says nothing
     times_s: tuple[float, ...] = ()  # of each frame, where a family writes times itself
-    spacing_s: float = 1.0  # between two frames of the plan, where a family's positions tell time
+    spacing_s: float = 1.0  # between two frames of the film, where a family's positions tell time
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,11 @@ class Family(ABC):
         wrapped = self.wrapped.replace(self.mark, self.image_mark)
         return Chat(self.tokenizer, mark=self.image_mark, wrapped=wrapped, bare=self.bare, part="image")
 
+    @cached_property
+    def text_chat(self) -> Chat:
+        """The template for texts without any medium: a plain message is the text alone, as anybody writes it."""
+        return Chat(self.tokenizer, mark=self.mark, wrapped=self.wrapped, bare="")
+
     @property
     def limit(self) -> int:
         """Tokens that the language model reads; where layers slide a window, its width: inside it no layer slides."""
@@ -133,18 +138,23 @@ class Family(ABC):
         """F of a unit's features."""
         return int(self.model.config.text_config.hidden_size)
 
-    def shown(self, index: tuple[int, ...], names: Sequence[int], times: Sequence[str], *, headed: bool) -> Shown:
+    def shown(
+        self, index: tuple[int, ...], names: Sequence[int], times: Sequence[str], *, headed: bool,
+        film: Sequence[int] = (),
+    ) -> Shown:  # fmt: skip
         """What the prompt says of frames that it calls by these 1-based names; `times` are those of the whole plan.
 
-        Told nothing, a family that writes times itself counts on from the first one in the plan's spacing, as for any
-        video.
+        `film`: 0-based planned frames of the film that these are a context of, where it is not the whole plan: clocks
+        run as if they were a plan of their own. Told nothing, a family that writes times itself counts on from the
+        film's first one in its spacing, as for any video.
         """
         text = header(names, times) if headed else ""
         if not self.tells_time or not times:
             return Shown(index, text)
         plan_s = [_seconds(t) for t in times]
-        spacing_s = (plan_s[-1] - plan_s[0]) / max(1, len(plan_s) - 1) or 1.0
-        times_s = [plan_s[n - 1] if headed else plan_s[0] + k * spacing_s for k, n in enumerate(names)]
+        film_s = [plan_s[k] for k in film] or plan_s
+        spacing_s = (film_s[-1] - film_s[0]) / max(1, len(film_s) - 1) or 1.0
+        times_s = [plan_s[n - 1] if headed else film_s[0] + k * spacing_s for k, n in enumerate(names)]
         return Shown(index, text, tuple(times_s), spacing_s)
 
     def prefix(self, shown: Shown, tokens_a_unit: int, columns: int = 1, *, plain: bool = False) -> Prefix:
@@ -170,6 +180,11 @@ class Family(ABC):
             left, between = self.image_chat.around("", video=True)
         token_id = _expanded(self.ids(left + self.image_mark + between), self.image_id, [n_tokens])
         return Prefix(tuple(token_id), *self.image_positions(token_id, grid_HW))
+
+    def text_prefix(self) -> Prefix:
+        """The same of no medium at all."""
+        token_id = self.ids("".join(self.text_chat.around("", video=False)))
+        return Prefix(tuple(token_id), *self.positions(token_id, Shown((), ""), (1, 1)))
 
     def image_positions(self, token_id: Sequence[int], grid_HW: tuple[int, int]) -> tuple[torch.Tensor, int]:
         """`positions` where an image stands in the video's place."""

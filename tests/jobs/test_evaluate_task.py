@@ -16,6 +16,7 @@ from pipeline.verify import NotADataSet
 from stages.algorithms.prompt import header
 from tests.jobs.held_set import SIDE_PX, frames_of, names, write_set
 from tests.publish.builders import facts, make_video
+from tests.train import sets
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +116,16 @@ def test_sets_without_frames_or_samples_are_refused(data: Path, tmp_path: Path) 
         with pytest.raises(NotADataSet, match=why):
             write_task(folder, tmp_path / "task", split="validation", limit=None, prompt="frames")
     assert write_task(taught, tmp_path / "task", split="all", limit=None, prompt="frames").videos == 1
+
+
+def test_images_and_texts_are_left_out_and_counted(tmp_path: Path) -> None:
+    """What is trained on as tiles of a picture must not be asked for as a film."""
+    held = {f"s{k}": k for k in (4, 1, 0, 3)}  # frames: films, an image, a text
+    samples = [sets.sample(name, n_frames=n, split="validation") for name, n in held.items()]
+    data = sets.write_set(tmp_path / "set", [*samples, sets.sample("taught", n_frames=1)])
+    made = write_task(data, tmp_path / "task", split="validation", limit=None, prompt="frames")
+    assert made == LocalTask(2, 2, {"about an image": 1, "about no medium": 1})
+    assert {d["sample_id"] for d in docs_of(tmp_path / "task")} == {"s4", "s3"}
+    only = sets.write_set(tmp_path / "only", [samples[1]])
+    with pytest.raises(NotADataSet, match="no sample has one question about a film"):
+        write_task(only, tmp_path / "task", split="all", limit=None, prompt="frames")

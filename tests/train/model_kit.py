@@ -45,12 +45,12 @@ def film(n_frames: int, *, key: int = 0, size_HW: tuple[int, int] = (60, 90), in
     index = index or tuple(range(n_frames))
     frames = np.random.default_rng([1, key]).integers(0, 256, (n_frames, *size_HW, 3), dtype=np.uint8)
     times = tuple(f"{0.7 * k:.2f} s" for k in range(n_frames))
-    return Media("video", frames[list(index)], index, times, tuple(0.7 * k for k in index), 0.7)
+    return Media("video", frames[list(index)], index, times)
 
 
 def image(size_HW: tuple[int, int], *, key: int = 0) -> Media:
     pixels = np.random.default_rng([2, key]).integers(0, 256, (1, *size_HW, 3), dtype=np.uint8)
-    return Media("image", pixels, (0,), (), (0.0,), 1.0)
+    return Media("image", pixels, (0,), ())
 
 
 def said(media: Media | None, turns: tuple[tuple[str, str], ...] = TURNS, *, name: str = "a") -> Conversation:

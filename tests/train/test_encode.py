@@ -94,7 +94,7 @@ def test_tokens_and_labels_are_the_golden_ones(case: tuple[str, str, str]) -> No
 def test_the_prompt_is_the_scorers_by_token_and_position(kind: str, prompt: str, index: tuple[int, ...]) -> None:
     of = FAMILIES[kind]
     whole = film(3)
-    media = Media("video", whole.frames_THWC[list(index)], index, whole.times, (), whole.spacing_s)
+    media = Media("video", whole.frames_THWC[list(index)], index, whole.times, film=whole.index)
     for turns in (TURNS, TALK):
         example = encoder(of, prompt=prompt).encode(said(media, turns))
         shown = of.shown(index, [i + 1 for i in index], media.times, headed=prompt == "frames")

@@ -48,8 +48,6 @@ def test_packed_frames_are_those_of_the_clip_in_the_order_asked_for(tmp_path: Pa
         assert media.frames_THWC.dtype == np.uint8
         assert media.index == index
         assert media.times == shape.times == tuple(f"{k / 2:.2f} s" for k in s.frame_tick)
-        assert media.times_s == tuple(k / 2 for k in index)
-        assert media.spacing_s == (1.0 if len(s.frame_tick) == 1 else 0.5)
 
 
 def test_a_text_has_no_pictures(tmp_path: Path) -> None:
@@ -161,8 +159,6 @@ def test_films_give_exactly_the_planned_frames(film: PublishedSample, films: Fil
     assert media is not None
     assert (shape.n_frames, shape.height_px, shape.width_px, shape.kind) == (3, 64, 64, "video")
     assert media.times == ("0.00 s", "0.30 s", "0.70 s")
-    assert media.times_s == (0.0, 0.7)
-    assert media.spacing_s == pytest.approx(0.35)
     with Reader() as reader:
         truth_THWC = reader.frames(film.uri, (film.frame_tick[0], film.frame_tick[2]), 64, 64)
     assert np.array_equal(media.frames_THWC, truth_THWC)

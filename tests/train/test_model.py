@@ -176,7 +176,7 @@ def test_names_and_files_are_those_of_the_stock_class(subject: Subject, tmp_path
 def test_no_words_and_no_frames_are_what_they_are_to_the_scorer(subject: Subject) -> None:
     """L(y), which the curve of TPL is measured with: a film of which nothing is shown."""
     media = film(3)
-    nothing = replace(media, index=(), frames_THWC=media.frames_THWC[:0], times_s=())
+    nothing = replace(media, index=(), frames_THWC=media.frames_THWC[:0])
     reference = Reference(subject.family, media.frames_THWC, media.times)
     truth = reference.logprob(Context("none", None, ()), Target("t", *TURNS[0]))
     nll = subject.nll([encoder(subject.family).encode(said(nothing))])

@@ -17,6 +17,7 @@ from pipeline.train.probes import ANSWER, Reading, readings
 from pipeline.train.watch import Watch
 from pipeline.train.watch_reads import Collate, Reads, open_ended
 from schemas.sample import PublishedSample
+from schemas.time import spread
 from stages.models.protocols import Target
 from stages.models.reference import Reference
 from tests.models.tiny import KINDS
@@ -50,12 +51,18 @@ class WithoutEnds:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_numbers_equal_brute_force(kind: str):
+@pytest.mark.parametrize(("prompt", "max_frames"), [("frames", 32), ("paper", 3)])
+def test_numbers_equal_brute_force(kind: str, prompt: str, max_frames: int):
+    """A thinned film is read as a plan of its own, apart from names, of which the paper's prompt says nothing."""
     of, found = family(kind), [sample("a0"), choice_sample("b0")]
-    wanted = {s.sample_id: brute_force(Reference(of, *film(s)), s) for s in found}
+    index = spread(T, max_frames)
+    wanted: dict[str, dict[tuple[str, int], float]] = {}
+    for s in found:
+        reference = Reference(of, *film(s, index), headed=prompt == "frames")
+        wanted[s.sample_id] = brute_force(reference, s, len(index))
     end_id = of.tokenizer.eos_token_id
     tools = Collate(partial(collate.pack, family=of), partial(collate.dummy, of), 400, 40, end_id)
-    reads = Reads(Films(), WithoutEnds(encoder(of), end_id), tools, max_frames=32)
+    reads = Reads(Films(), WithoutEnds(encoder(of, prompt=prompt), end_id), tools, max_frames)
     model = PackedModel(of)
     watched = {s.sample_id: s for s in Watch(found, reads)(0, model, model).samples}
     assert model.training
@@ -73,13 +80,13 @@ def test_numbers_equal_brute_force(kind: str):
     assert max(options) - min(options) > 0.1
 
 
-def film(of: PublishedSample) -> tuple[np.ndarray, tuple[str, ...]]:
-    media = Films().media(of, range(len(of.frame_tick)))
+def film(of: PublishedSample, index: tuple[int, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+    media = Films().media(of, index)
     assert media
-    return media.frames_THWC, media.times
+    return media.frames_THWC, tuple(media.times[k] for k in index)
 
 
-def brute_force(reference: Reference, of: PublishedSample) -> dict[tuple[str, int], float]:
+def brute_force(reference: Reference, of: PublishedSample, n_frames: int) -> dict[tuple[str, int], float]:
     """Nats by name and number of a reading; options of the choice are A to D of choice_sample."""
     asked = choice(of)
 
@@ -87,4 +94,4 @@ def brute_force(reference: Reference, of: PublishedSample) -> dict[tuple[str, in
         answer = asked.answers[reading.number] if asked and reading.name == ANSWER else of.messages[1].content
         return -float(reference.logprob(reading.context, Target("", "Q?", answer)).sum())
 
-    return {(r.name, r.number): nats(r) for r in readings(len(of.frame_tick), of.sample_id, asked)}
+    return {(r.name, r.number): nats(r) for r in readings(n_frames, of.sample_id, asked)}

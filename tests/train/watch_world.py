@@ -74,7 +74,7 @@ class Frames:
         n = len(sample.frame_tick)
         frames = np.stack([np.full((2, 2, 3), k, np.uint8) for k in index])
         times = tuple(f"{k}.00 s" for k in range(n))
-        return Media("image" if n == 1 else "video", frames, tuple(index), times, tuple(map(float, index)), 1.0)
+        return Media("image" if n == 1 else "video", frames, tuple(index), times)
 
     def close(self) -> None: ...
 
