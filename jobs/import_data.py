@@ -6,7 +6,8 @@ planned ones are, once, and lie as JPEGs in clips/.
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,7 @@ from schemas.manifest import Manifest, Shard
 from schemas.outcome import Outcome
 from schemas.pair import PairClip, PairSource
 from schemas.sample import PackedClip, PublishedSample
+from stages.media.child import ReadError
 from stages.media.reader import Reader
 from stages.pack_frames import PackFrames
 from stages.plan_images import PlanImages
@@ -74,32 +76,34 @@ def import_data(
         console.phase("seal")
         facts = run_facts(work, given.facts.videos_root, began, runner, 1)
         ended = Ended()
-        clips: dict[str, PairClip] = {}
+        clips: dict[str, list[PairClip]] = {}
         groups = list(_groups(given, ledger, ended, clips))
-        names = [name for name, _ in work.plan([]).named]
-        funnel = ended.funnel(given.rows, names, work_funnel(ledger, given.sources))
+        names, done = [name for name, _ in work.plan([]).named], work_funnel(ledger, given.sources)
 
-        def manifest(shards: tuple[Shard, ...]) -> Manifest:
-            return manifest_of(shards, ended.facts(), replace(facts, funnel=funnel))
+        def funnel() -> Funnel:
+            return ended.funnel(given.rows, names, done)
+
+        def manifest(shards: tuple[Shard, ...]) -> Manifest:  # when all rows are written: packing may have lost some
+            return manifest_of(shards, ended.facts(), replace(facts, funnel=funnel()))
 
         tables = {**TABLES, "clips": PackedClip} if pack else TABLES
-        sealed = seal(out, tables, _packed(groups, clips, pack) if pack else groups, manifest, limits=LIMITS)
+        sealed = seal(out, tables, _packed(groups, clips, pack, ended) if pack else groups, manifest, limits=LIMITS)
         shutil.rmtree(out / "_work" / "frames", ignore_errors=True)  # they are in clips/ now
     samples = sealed.rows("data")
-    return Imported(sealed, funnel, samples, given.rows, ended.of("skip"), ended.of("failure"))
+    return Imported(sealed, funnel(), samples, given.rows, ended.of("skip"), ended.of("failure"))
 
 
 def _groups(
-    given: PairInput, ledger: Ledger, ended: Ended, clips: dict[str, PairClip]
+    given: PairInput, ledger: Ledger, ended: Ended, clips: dict[str, list[PairClip]]
 ) -> Iterator[tuple[str, Rows]]:  # fmt: skip
-    """What could not be imported, then the samples by video; `clips` takes those with samples, by clip_id."""
+    """What could not be imported, then the samples by video; `clips` takes spans by clip_id, shared by equal files."""
     lost = rejected_outcomes(given.rejected)
     samples = text_samples(given.alone, given.facts.format)
     for source in given.sources:
         found = ledger.read(ledger_key(source.uri))
         lost += pair_outcomes(source, found.outcomes)
         for clip in PairClip.from_arrow(found.rows):
-            clips[clip.clip_id] = clip
+            clips.setdefault(clip.clip_id, []).append(clip)
             samples += unscored_samples(clip, given.facts.format)
     ended.add(lost)
     if lost:
@@ -108,17 +112,39 @@ def _groups(
 
 
 def _packed(
-    groups: Iterable[tuple[str, Rows]], clips: Mapping[str, PairClip], pack: PackFrames
+    groups: Iterable[tuple[str, Rows]], clips: Mapping[str, Sequence[PairClip]], pack: PackFrames, ended: Ended
 ) -> Iterator[tuple[str, Rows]]:  # fmt: skip
-    """The same with each video's clips and their frames, which are read when their turn comes."""
+    """The same with each video's clips and their frames, which are read when their turn comes.
+
+    Frames that another machine kept are decoded again: what cannot be by now has failed, and its samples go with it.
+    """
     with Reader() as reader:
         for video_id, rows in groups:
             samples = [row for row in rows.get("data", ()) if isinstance(row, PublishedSample)]
-            own = [clips[clip_id] for clip_id in sorted({s.clip_id for s in samples}) if clip_id in clips]
-            yield video_id, {**rows, "clips": [_clip(clip, pack.packed(reader, clip)) for clip in own]}
+            packed, lost = [], []
+            for clip_id in sorted({s.clip_id for s in samples} & clips.keys()):
+                try:
+                    packed.append(_clip(clip_id, _frames(pack, reader, clips[clip_id])))
+                except ReadError as error:
+                    lost += [row for clip in clips[clip_id] for row in _lost(clip, error)]
+                    samples = [s for s in samples if s.clip_id != clip_id]
+            ended.add(lost)
+            yield video_id, {"failures": [*rows.get("failures", ()), *lost], "data": samples, "clips": packed}
 
 
-def _clip(clip: PairClip, frames_jpeg: tuple[bytes, ...]) -> PackedClip:
-    return PackedClip(
-        clip_id=clip.clip_id, tracks=(), events=(), captions=(), caption_scores=(), frames_jpeg=frames_jpeg
-    )
+def _frames(pack: PackFrames, reader: Reader, equal: Sequence[PairClip]) -> tuple[bytes, ...]:
+    """Of the first of equal files that can be read; raises the last one's ReadError."""
+    for clip in equal[:-1]:
+        with suppress(ReadError):
+            return pack.packed(reader, clip)
+    return pack.packed(reader, equal[-1])
+
+
+def _lost(clip: PairClip, error: ReadError) -> list[Outcome]:
+    """A failure for each text of the span."""
+    why = {"stage": PackFrames.__name__, "kind": "failure", "reason": type(error).__name__, "detail": str(error)}
+    return [Outcome(key=text.pair_id, uri=clip.uri, **why) for text in clip.texts]
+
+
+def _clip(clip_id: str, frames_jpeg: tuple[bytes, ...]) -> PackedClip:
+    return PackedClip(clip_id=clip_id, tracks=(), events=(), captions=(), caption_scores=(), frames_jpeg=frames_jpeg)

@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console as Rich
 
 if __name__ == "__main__":  # a script of torchrun: its folder is jobs/, the packages lie beside it
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,6 +27,23 @@ RecipeName = Annotated[str, typer.Option(help="A .yaml file, or stage1_align, st
 OutDir = Annotated[Path, typer.Option(parser=local_folder, help="Folder of the run: all ranks see it.")]
 
 
+class _OfRank(Console):
+    """Of a rank that is not the first, which shows plan, progress and result: what stops this one, with its number."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(quiet=True)
+        self.err = _Numbered(rank)
+
+
+class _Numbered(Rich):
+    def __init__(self, rank: int) -> None:
+        super().__init__(stderr=True)
+        self._rank = rank
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        super().print(f"rank {self._rank}:", *objects, **how)
+
+
 def train_command(
     recipe: RecipeName,
     out: OutDir,
@@ -41,7 +59,7 @@ def train_command(
 ) -> None:
     """Train. The same command again goes on from the newest checkpoint."""
     rank, world = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
-    console = Console(quiet=rank > 0)
+    console = _OfRank(rank) if rank else Console()
 
     def job() -> int:
         if workers > 1 and not ray:
@@ -52,7 +70,7 @@ def train_command(
         if steps:
             wanted = wanted.model_copy(update={"max_steps": steps})
         if rank:
-            return 0 if plan_only else _follow_the_first(wanted, out.absolute())
+            return 0 if plan_only else _follow_the_first(wanted, out.absolute(), console)
         check_run(out, wanted, resume=resume)
         with held(out, wanted):
             return _train(wanted, out.absolute(), console, workers=workers if ray else 0, plan_only=plan_only)
@@ -73,11 +91,14 @@ def _ended(job: Callable[[], int], console: Console) -> int:
         return refused(console, f"{error.name} is not installed: pip install 'utr-engine[train]'")
 
 
-def _follow_the_first(recipe: TrainRecipe, out: Path) -> int:
-    """A rank that is not the first: what it says, the first one says, too."""
-    from pipeline.train.run import train_rank
+def _follow_the_first(recipe: TrainRecipe, out: Path, console: Console) -> int:
+    """A rank that is not the first."""
+    from pipeline.train.run import CannotTrain, train_rank
 
-    train_rank(recipe, out)
+    try:
+        train_rank(recipe, out)
+    except CannotTrain as error:
+        return refused(console, str(error))
     return 0
 
 

@@ -28,8 +28,9 @@ from ray.train import (
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.exceptions import RayTrainError
 
+from pipeline.train.limits import COLLECTIVE_S
+
 MAX_FAILURES = 3  # of workers, in a run
-TIMEOUT_S = 1800  # of a collective: a rank that waits longer waits for a dead one
 
 
 class RanksLost(RuntimeError):
@@ -72,7 +73,7 @@ def train_on_ray(
     trainer = TorchTrainer(
         rank,
         train_loop_config=dict(settings),
-        torch_config=TorchConfig(timeout_s=TIMEOUT_S),
+        torch_config=TorchConfig(timeout_s=COLLECTIVE_S),
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=share.gpus > 0,

@@ -14,6 +14,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import torch.distributed as dist
 
 from pipeline.ledger import PlanChanged, difference
-from pipeline.storage import Place, fsync, is_there, place, write, writing
+from pipeline.storage import Place, fsync, place, write, writing
 from pipeline.train.engine import World
 from pipeline.train.recipe import Saving
 
@@ -30,7 +31,7 @@ STEP = re.compile(r"step-(\d{8})")
 
 
 class TornCheckpoint(RuntimeError):
-    """Files of all committed checkpoints are not what was written."""
+    """Files of a committed checkpoint, or of all of them, are not what was written."""
 
 
 class NotShared(RuntimeError):
@@ -46,8 +47,8 @@ class Committed:
 
     @classmethod
     def read(cls, folder: Path, lines: tuple[str, ...]) -> "Committed":
-        """What a folder says of itself; raises PlanChanged where another run wrote it."""
-        told = json.loads((folder / COMMITTED).read_text(encoding="utf-8"))
+        """What a folder says of itself; raises PlanChanged where another run wrote it, and TornCheckpoint."""
+        told = _told((folder / COMMITTED).read_bytes())
         if tuple(told["lines"]) != lines:
             differs = "\n".join(f"  {line}" for line in difference(told["lines"], list(lines)))
             raise PlanChanged(
@@ -77,25 +78,26 @@ class Checkpoints:
         self._store: Place | None = place(saving.uri) if saving.uri else None
 
     def newest(self) -> Committed | None:
-        """The newest that is whole, fetched where only the store has it; None where there is none.
+        """The newest that is whole, fetched where only the store has a whole one; None where there is none.
 
         A damaged one is passed over with a warning; raises TornCheckpoint where all are damaged, PlanChanged where one
         is of another run.
         """
-        steps = self._told_by_first(sorted({*_steps(self.root), *_steps(self._store)}, reverse=True))
+        stored = _steps(self._store) if self._store is not None else []
+        here, there = self._told_by_first((_steps(self.root), stored))
         torn = []
-        for step in steps:
-            self._fetch(step)
-            found = Committed.read(self.root / _name(step), self._lines)
-            damage = [line for lines in self._from_all(found.damage(self._own(found.files))) for line in lines]
-            if not damage:
+        for step in sorted({*here, *there}, reverse=True):
+            found = self._checked(step, fetch=step not in here)
+            if isinstance(found, str) and step in here and step in there:
+                warnings.warn(f"damaged, the store's copy is taken: {found}", stacklevel=2)
+                found = self._checked(step, fetch=True)
+            if isinstance(found, Committed):
                 return found
-            torn.append(f"{found.folder}: {'; '.join(damage)}")
-            warnings.warn(f"damaged, an older checkpoint is taken: {torn[-1]}", stacklevel=2)
+            torn.append(found)
+            warnings.warn(f"damaged, an older checkpoint is taken: {found}", stacklevel=2)
         if torn:
-            raise TornCheckpoint(
-                "\n".join([*torn, f"No checkpoint is whole: remove {self.root} to train from step 0."])
-            )
+            torn.append(f"No checkpoint is whole: remove {self.root} to train from step 0.")
+            raise TornCheckpoint("\n".join(torn))
         return None
 
     def save(self, engine: Any, step: int) -> None:
@@ -121,6 +123,19 @@ class Checkpoints:
         if self.world.is_first:
             self._prune(step)
 
+    def _checked(self, step: int, *, fetch: bool) -> Committed | str:
+        """One of ours that is whole, as all ranks see it; else what is wrong with it."""
+        folder, found = self.root / _name(step), None
+        try:
+            if fetch:
+                self._fetch(step)
+            found = Committed.read(folder, self._lines)
+            own = found.damage(self._own(found.files))
+        except TornCheckpoint as error:
+            own = [str(error)]
+        damage = "; ".join(dict.fromkeys(line for lines in self._from_all(own) for line in lines))
+        return found if found and not damage else f"{folder}: {damage}"
+
     def _settled(self, folder: Path) -> dict[str, tuple[int, str]]:
         """Size and hash of all files, which are on the disk: each rank sees to a share of them."""
         names = sorted(path.name for path in folder.iterdir())
@@ -141,18 +156,22 @@ class Checkpoints:
             _put(folder / COMMITTED, to / COMMITTED)
 
     def _fetch(self, step: int) -> None:
-        """Puts a checkpoint of the store beside ours."""
+        """Puts a checkpoint of the store in the place of ours."""
+        assert self._store is not None
         final = self.root / _name(step)
-        if self._store is None or self._told_by_first(is_there(final / COMMITTED)):
-            return
         theirs, partial = self._store / final.name, final.with_name(final.name + PARTIAL)
-        partial.mkdir(parents=True, exist_ok=True)
         marker = (theirs / COMMITTED).read_bytes()
-        for name in self._own(json.loads(marker)["files"]):
-            _get(theirs / name, partial / name)
+        if self.world.is_first:
+            shutil.rmtree(partial, ignore_errors=True)  # a killed run may have left files that this one lacks
+            partial.mkdir(parents=True)
+        dist.barrier()
+        for name in self._own(_told(marker)["files"]):
+            with suppress(FileNotFoundError):  # counts as damage
+                _get(theirs / name, partial / name)
         dist.barrier()
         if self.world.is_first:
             write(partial / COMMITTED, marker)
+            _remove(final)
             partial.rename(final)
         dist.barrier()
 
@@ -184,14 +203,21 @@ def hash_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _told(marker: bytes) -> dict[str, Any]:
+    """What COMMITTED.json says; raises TornCheckpoint where it was cut off."""
+    try:
+        told = json.loads(marker)
+        return {key: told[key] for key in ("step", "world", "lines", "files")}
+    except (ValueError, TypeError, KeyError) as error:
+        raise TornCheckpoint(f"{COMMITTED} cannot be read: {error!r}") from error
+
+
 def _name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def _steps(where: Place | None) -> list[int]:
+def _steps(where: Place) -> list[int]:
     """Of committed checkpoints."""
-    if where is None:
-        return []
     if isinstance(where, Path):
         found = [path.parent.name for path in where.glob(f"step-*/{COMMITTED}")]
     else:

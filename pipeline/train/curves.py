@@ -12,9 +12,9 @@ from pipeline.plots import to_png
 from pipeline.report import REPORT, environment
 from pipeline.storage import write, writing
 from pipeline.train.curve_plots import curves
-from pipeline.train.journal import UNREADABLE, steps_of, watched_of
+from pipeline.train.journal import UNREADABLE, WATCHED_UNREADABLE, steps_of, watched_of
 from pipeline.train.losses import LOSSES, Parts
-from pipeline.train.probes import SOURCE, WatchedSample, by_family, ratio, standard_error
+from pipeline.train.probes import WatchedSample, by_family, ratio, standard_error
 from schemas.train import RejectedSample, SampleLoss, StepFacts
 
 CURVES = "curves.png"
@@ -120,11 +120,10 @@ def funnel(run: Path) -> dict[str, list[tuple[str, int]]]:
     if plan is not None:
         n_reserves = plan["step"].null_count()
         counts = [("planned", plan.height - n_reserves), ("reserves", n_reserves), *counts]
-    lost = Parts(run, UNREADABLE, RejectedSample, 0).read()
-    trained, watched = (lost.filter(part) for part in (pl.col("source") != SOURCE, pl.col("source") == SOURCE))
+    trained, watched = (Parts(run, name, RejectedSample, 0).read() for name in (UNREADABLE, WATCHED_UNREADABLE))
     if trained.height:
         counts.append(("replaced by a reserve", trained.height - trained["reserve"].null_count()))
-    rejected = pl.read_parquet(run / REJECTED) if (run / REJECTED).exists() else lost.clear()
+    rejected = pl.read_parquet(run / REJECTED) if (run / REJECTED).exists() else trained.clear()
     by_place = {"planner": rejected, "read": trained, "held out": watched.unique("sample_id")}
     reasons = [Counter(f"{reason} ({name})" for reason in rows["reason"]) for name, rows in by_place.items()]
     return {"counts": counts, "reasons": [pair for counter in reasons for pair in counter.most_common()]}

@@ -6,6 +6,9 @@ and all sub-groups share one `step`, which AdamW counts once a group. Both are m
 model, two ranks that became one after three steps, loss of the sixth: uninterrupted .7224778, mended .7224778, with the
 first group's hyper-parameters .7225145, with a shared `step` .7441401. In bfloat16 losses agree to .1 %. Frozen weights
 are those that the run began with.
+
+The first rank converts while the others wait for it at a barrier: a conversion that takes longer than `COLLECTIVE_S`
+(limits.py, 30 minutes) ends the run. The checkpoint stays, and on as many ranks as wrote it nothing is converted.
 """
 
 import os
@@ -55,7 +58,7 @@ def load(
 
 @contextmanager
 def universal(found: Committed, world: World) -> Iterator[Path]:
-    """A universal checkpoint, as long as it is read. Made by one rank: the others wait, at most for `TIMEOUT`."""
+    """A universal checkpoint, as long as it is read. Made by one rank: the others wait."""
     to = found.folder.with_name(found.folder.name + UNIVERSAL)
     if world.is_first:
         shutil.rmtree(to, ignore_errors=True)

@@ -16,16 +16,12 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from pipeline.train.limits import COLLECTIVE_S
 from pipeline.train.recipe import TrainRecipe
 
-TIMEOUT = timedelta(minutes=30)  # of a collective: a rank that waits longer waits for a dead one; saving takes minutes
 SEVERAL = 2  # at 1, an offloaded optimizer takes the norm of the last micro-step for the step's
 # Torch 2.13 renames collectives that DeepSpeed 0.19 calls.
 RENAMED = r"`torch\.distributed\.\w+` is deprecated"
-
-
-class NoSuchEngine(RuntimeError):
-    """DeepSpeed cannot do what a recipe asks for as it should be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +50,16 @@ def join() -> World:
     device = torch.device("cuda", local) if has_gpu else torch.device("cpu")
     alone: dict[str, Any] = {"store": dist.HashStore(), "rank": 0, "world_size": 1}  # type: ignore[attr-defined]
     told = {} if "WORLD_SIZE" in os.environ else alone
+    limit = timedelta(seconds=COLLECTIVE_S)
     if has_gpu:
         torch.cuda.set_device(device)
     else:
         setattr(deepspeed.ops, "__compatible_ops__", {})  # noqa: B010 -- declared nowhere
     if not dist.is_initialized():
         dist.init_process_group(
-            "nccl" if has_gpu else "gloo", timeout=TIMEOUT, device_id=device if has_gpu else None, **told
+            "nccl" if has_gpu else "gloo", timeout=limit, device_id=device if has_gpu else None, **told
         )
-    deepspeed.init_distributed(verbose=False, timeout=TIMEOUT)
+    deepspeed.init_distributed(verbose=False, timeout=limit)
     warnings.filterwarnings("ignore", RENAMED, FutureWarning)
     return World(dist.get_rank(), dist.get_world_size(), device)
 
@@ -88,9 +85,7 @@ def start(
 
 
 def config(recipe: TrainRecipe, width: int, *, universal: bool) -> dict[str, Any]:
-    """What DeepSpeed is told, or NoSuchEngine; buckets of ZeRO-3 are those that transformers computes for "auto"."""
-    if recipe.precision == "bfloat16" and not recipe.deepspeed.zero:
-        raise NoSuchEngine("deepspeed.zero: 0 sums gradients of bfloat16 in bfloat16; 1, 2 and 3 sum them in float32")
+    """What DeepSpeed is told; buckets of ZeRO-3 are those that transformers computes for "auto"."""
     zero: dict[str, Any] = {"stage": recipe.deepspeed.zero, "contiguous_gradients": True}
     if recipe.deepspeed.zero >= 2:
         zero["overlap_comm"] = True

@@ -2,10 +2,11 @@
 
     steps.jsonl, probes.jsonl     a line a step or probe, by rank 0
     sample_losses/, unreadable/   tables in parts, by every rank (losses.py); .parquet files of these names at the end
+    watched_unreadable/           the same of held-out samples
     watched/step-N.parquet        what each held-out sample cost at step N: errors and differences follow from it
     tensorboard/                  the same numbers
 
-Resuming at step k keeps steps under k, and probes up to k: those are of the model that was saved.
+Resuming at step k keeps steps under k, and what was watched up to k: that is of the model that was saved.
 """
 
 import json
@@ -19,12 +20,13 @@ from tensorboardX import SummaryWriter
 
 from pipeline.storage import fsync, write
 from pipeline.train.losses import LOSSES, Parts
-from pipeline.train.probes import WatchedSample
+from pipeline.train.probes import SOURCE, WatchedSample
 from schemas.row import Record
 from schemas.train import Probe, RejectedSample, SampleLoss, StepFacts
 
 STEPS, PROBES = "steps.jsonl", "probes.jsonl"
-UNREADABLE, WATCHED, EVENTS = "unreadable", "watched", "tensorboard"
+UNREADABLE, WATCHED_UNREADABLE = "unreadable", "watched_unreadable"
+WATCHED, EVENTS = "watched", "tensorboard"
 R = TypeVar("R", bound=Record)
 
 
@@ -35,6 +37,7 @@ class Journal:
         self._run, self._is_first = run, rank == 0
         self._losses = Parts(run, LOSSES, SampleLoss, rank)
         self._unreadable = Parts(run, UNREADABLE, RejectedSample, rank)
+        self._watched_unreadable = Parts(run, WATCHED_UNREADABLE, RejectedSample, rank)
         if not self._is_first:
             return
         run.mkdir(parents=True, exist_ok=True)
@@ -64,8 +67,12 @@ class Journal:
         self._losses.add(rows)
 
     def rejected(self, rows: Sequence[RejectedSample]) -> None:
-        """Samples that this rank could not read when their turn came; rejected.parquet has those of the planner."""
-        self._unreadable.add(rows)
+        """Samples that this rank could not read when their turn came; rejected.parquet has those of the planner.
+
+        Held-out ones apart: at step k they are of k updates, and were told before the checkpoint at k.
+        """
+        self._unreadable.add(row for row in rows if row.source != SOURCE)
+        self._watched_unreadable.add(row for row in rows if row.source == SOURCE)
 
     def watched(self, probes: Sequence[Probe], samples: Sequence[WatchedSample]) -> None:
         """The same on all ranks, and written by the first; a step that was watched before is not written again."""
@@ -80,8 +87,8 @@ class Journal:
 
     def flush(self) -> None:
         """All that was told so far outlives a kill: before a checkpoint is committed, on every rank."""
-        self._losses.flush()
-        self._unreadable.flush()
+        for parts in self._tables:
+            parts.flush()
         if self._is_first:
             for name in (STEPS, PROBES):
                 fsync(self._run / name)
@@ -95,8 +102,12 @@ class Journal:
     def finish(self) -> None:
         """One table of each kind; by the first rank, when all have closed theirs."""
         if self._is_first:
-            self._losses.merge()
-            self._unreadable.merge()
+            for parts in self._tables:
+                parts.merge()
+
+    @property
+    def _tables(self) -> tuple[Parts, ...]:
+        return self._losses, self._unreadable, self._watched_unreadable
 
     def _line(self, name: str, row: Record) -> None:
         with (self._run / name).open("a", encoding="utf-8") as file:
@@ -116,6 +127,7 @@ class Journal:
             write(self._run / name, "".join(_json(row) for row in rows).encode())
         self._losses.cut(step)
         self._unreadable.cut(step)
+        self._watched_unreadable.cut(step + 1 if step else 0)  # at 0 it is watched again
 
 
 def steps_of(run: Path) -> list[StepFacts]:

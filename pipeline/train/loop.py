@@ -26,8 +26,9 @@ from pipeline.train.elastic import load
 from pipeline.train.engine import World
 from pipeline.train.example import NO_LABEL, Pack
 from pipeline.train.export import export
-from pipeline.train.journal import Journal
+from pipeline.train.journal import UNREADABLE, Journal
 from pipeline.train.loader import StepPacksOfRank
+from pipeline.train.plan_file import PLAN
 from pipeline.train.recipe import TrainRecipe
 from pipeline.train.watch import Watch
 from schemas.train import SampleLoss, StepFacts
@@ -38,7 +39,11 @@ EXPORT = "export"
 
 
 class NothingToLearn(RuntimeError):
-    """No sample of a step could be read."""
+    """The samples of a step have no label."""
+
+
+class MostlyUnreadable(RuntimeError):
+    """Of a step more samples could not be read than could: reserves are for single losses, not for a dead store."""
 
 
 class Diverged(RuntimeError):
@@ -102,6 +107,7 @@ def _step(run: Run, engine: Any, journal: Journal, step: int, steps: Iterator[St
     if own.step != step:
         raise RuntimeError(f"the loader gave step {own.step} where step {step} was due")
     torch.manual_seed(stable_hash(f"{run.recipe.seed}/{step}/{run.world.rank}") % 2**63)
+    _need_most(run, journal, own)
     real = [pack for pack in own.packs if pack.n_labels]
     facts = [
         sum(pack.n_labels for pack in real), sum(len(p.token_id_S) for p in own.packs if p.examples),
@@ -109,7 +115,7 @@ def _step(run: Run, engine: Any, journal: Journal, step: int, steps: Iterator[St
     ]  # fmt: skip
     labels, tokens, samples, packs = (int(n) for n in _summed(run.world, facts))
     if not labels:
-        raise NothingToLearn(f"step {step}: none of its samples could be read; see {run.folder / 'unreadable'}")
+        raise NothingToLearn(f"step {step}: none of its samples has a label; look at its rows in {run.folder / PLAN}")
     factor = run.rate(step)
     deep.set_rates(engine, run.groups, factor)
     losses, norm = _learn(run, engine, step, own.packs, labels, packs)
@@ -126,6 +132,24 @@ def _step(run: Run, engine: Any, journal: Journal, step: int, steps: Iterator[St
         tokens=tokens, labels=labels, packs=packs, wall_s=wall_s, data_wait_s=wait_s, tokens_per_s=tokens / wall_s,
         mfu=run.mfu(step, wall_s),
     )  # fmt: skip
+
+
+def _need_most(run: Run, journal: Journal, own: StepPacksOfRank) -> None:
+    """Raises MostlyUnreadable, on all ranks, where more than half of a step's samples were lost over all ranks."""
+    read = sum(len(pack.examples) for pack in own.packs)
+    empty = sum(row.reserve is None for row in own.rejected)
+    lost, places = (int(n) for n in _summed(run.world, [len(own.rejected), read + empty]))
+    if 2 * lost <= places:
+        return
+    journal.rejected(own.rejected)
+    journal.flush()
+    details: list[str | None] = [None] * run.world.size
+    dist.all_gather_object(details, own.rejected[0].detail if own.rejected else None)
+    raise MostlyUnreadable(
+        f"step {own.step}: {lost} of its {places} samples could not be read, among them {next(filter(None, details))}; "
+        f"all are in {run.folder / UNREADABLE}. Where a store was out of reach, the same command goes on from the "
+        "newest checkpoint; what is damaged for good leaves the mix, and the run begins in another --out"
+    )
 
 
 def _learn(

@@ -48,11 +48,14 @@ class Parts:
 
     def cut(self, step: int) -> None:
         """Leaves the rows of steps before this one, in parts; one rank does it before any adds to them."""
-        for path in [*self._parts(), *([self.table] if self.table.exists() else [])]:
+        for path in self._files():
             rows = pq.read_table(path)
             kept = rows.filter(pc.field("step") < step)
-            if path == self.table and kept.num_rows:
-                _write(self.run / self.name / "steps-before.parquet", kept)
+            if path == self.table:
+                for part in self._parts():  # of a merge that was killed: the table has their rows
+                    part.unlink()
+                if kept.num_rows:
+                    _write(self.run / self.name / "steps-before.parquet", kept)
             if path == self.table or not kept.num_rows:
                 path.unlink()
             elif kept.num_rows < rows.num_rows:
@@ -72,9 +75,13 @@ class Parts:
 
     def read(self) -> pl.DataFrame:
         """What is there, of a run that trains as of one that has ended."""
-        files = [*self._parts(), *([self.table] if self.table.exists() else [])]
-        tables = [self.row.schema().empty_table(), *(pq.read_table(path, schema=self.row.schema()) for path in files)]
+        tables = [pq.read_table(path, schema=self.row.schema()) for path in self._files()]
+        tables = [self.row.schema().empty_table(), *tables]
         return pl.DataFrame(pl.from_arrow(pa.concat_tables(tables)))
+
+    def _files(self) -> list[Path]:
+        """The table, which is written whole and begins where parts end; else the parts."""
+        return [self.table] if self.table.exists() else self._parts()
 
     def _parts(self) -> list[Path]:
         return sorted((self.run / self.name).glob("*.parquet"))

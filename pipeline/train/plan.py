@@ -34,9 +34,9 @@ def make_plan(measured: Sequence[Measured], batch: Batch, seed: int) -> list[Pla
     reserves = Reserves(order[n:])
     planned: list[PlannedSample] = []
     for step, members in enumerate(_steps(order[:n], batch)):
+        dealt = reserves.deal(members, f"{seed}/reserve")
         for pack, own in enumerate(_packs(members, batch)):
-            drawn = [reserves.draw(m, f"{seed}/reserve") for m in own]
-            planned += [_planned(m, step, pack, k, drawn[k]) for k, m in enumerate(own)]
+            planned += [_planned(m, step, pack, k, dealt.get(_key(m))) for k, m in enumerate(own)]
     return planned + [_planned(m, None, None, None, None) for m in order[n:]]
 
 
@@ -69,25 +69,43 @@ class Reserves:
     """Samples that have no place, to take that of another one which cannot be read."""
 
     def __init__(self, tail: Sequence[Measured]) -> None:
-        self._tail = sorted(tail, key=lambda m: (m.length.n_tokens, _key(m)))
-        self._tokens = [m.length.n_tokens for m in self._tail]
+        by_name = {_name(m): m for m in sorted(tail, key=_key)}  # of a sample's epochs one
+        self._tail = sorted(by_name.values(), key=lambda m: (m.length.n_tokens, _key(m)))
 
-    def draw(self, place: Measured, key: str) -> str | None:
-        """One that is no longer and has no more pictures, drawn by the key; None where none is.
+    def deal(self, step: Sequence[Measured], key: str) -> dict[str, str]:
+        """The reserves of a step's samples, by the samples' keys: each in one place at most, and no place without one
+        that a reserve left over would fit.
 
-        It is of another clip: what spoils one sample of a clip spoils all.
+        Places come in drawn order, so that where reserves run out no kind of sample goes without.
         """
-        n = bisect_right(self._tokens, place.length.n_tokens)
-        start = stable_hash(f"{key}/{_key(place)}") % n if n else 0
-        for k in range(n):
-            own = self._tail[(start + k) % n]
-            if _clip(own) != _clip(place) and own.length.n_tiles <= place.length.n_tiles:
-                return reserve_name(own.candidate.source, own.candidate.sample_id)
-        return None
+        dealt: dict[str, str] = {}
+        left = list(self._tail)
+        drawn = [(stable_hash(f"{key}/{_key(m)}"), m) for m in step]
+        for number, m in sorted(drawn, key=lambda pair: pair[0]):
+            k = _fitting(left, m, number)
+            if k is not None:
+                dealt[_key(m)] = _name(left.pop(k))
+        return dealt
+
+
+def _fitting(left: Sequence[Measured], place: Measured, drawn: int) -> int | None:
+    """Which of those, ascending in tokens, takes the place: it is no longer and has no more pictures.
+
+    It is of another clip: what spoils one sample of a clip spoils all.
+    """
+    n = bisect_right(left, place.length.n_tokens, key=lambda m: m.length.n_tokens)
+    for k in ((drawn + i) % n for i in range(n)):
+        if _clip(left[k]) != _clip(place) and left[k].length.n_tiles <= place.length.n_tiles:
+            return k
+    return None
 
 
 def reserve_name(source: str, sample_id: str) -> str:
     return f"{source}/{sample_id}"
+
+
+def _name(m: Measured) -> str:
+    return reserve_name(m.candidate.source, m.candidate.sample_id)
 
 
 def _key(m: Measured) -> str:

@@ -20,7 +20,7 @@ from schemas.row import Record
 from schemas.train import PlannedSample, RejectedSample
 
 PLAN, REJECTED = "plan.parquet", "rejected.parquet"
-VERSION = 1  # raise it when equal samples, recipe and seed begin to give another plan
+VERSION = 2  # raise it when equal samples, recipe and seed begin to give another plan
 _META = b"utr.plan"
 _REPEATED = ["source", "clip_id", "shard", "reserve"]  # kept once in memory
 

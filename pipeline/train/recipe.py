@@ -103,6 +103,14 @@ class DeepSpeed(Section):
     zero: Literal[0, 1, 2, 3] = 3
     offload: bool = False  # optimizer states to the host
 
+    @model_validator(mode="after")
+    def _splits_what_it_offloads(self) -> Self:
+        if self.offload and not self.zero:
+            raise ValueError(
+                "deepspeed.offload with deepspeed.zero 0 keeps the optimizer where it is: take zero 1, 2 or 3"
+            )
+        return self
+
 
 class Saving(Section):
     every_steps: int = Field(default=100, gt=0)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from transformers.utils import logging
 
 from pipeline.publish import read_manifest
@@ -25,7 +24,7 @@ from pipeline.train.loop import Run, train
 from pipeline.train.mix import DataSet
 from pipeline.train.model import PackedModel
 from pipeline.train.plan_file import Plan
-from pipeline.train.planning import prepare, prepared
+from pipeline.train.planning import prepare, prepared, told_others, wait_for_plan
 from pipeline.train.recipe import TrainRecipe
 from pipeline.train.same_run import kept_lines
 from pipeline.train.throughput import Cost, Meter, peak_flops
@@ -42,8 +41,9 @@ class CannotTrain(ValueError):
 
 def plan_run(recipe: TrainRecipe, out: Path) -> Plan:
     """The plan of a run, made where it is not there; one process does it, before any rank begins."""
-    family = _family(recipe)
-    return prepare(out, recipe, _encoder(family, recipe), encoder_lines(family))
+    with told_others(out):
+        family = _family(recipe)
+        return prepare(out, recipe, _encoder(family, recipe), encoder_lines(family))
 
 
 def train_with(settings: Mapping[str, Any]) -> None:
@@ -56,8 +56,8 @@ def train_rank(recipe: TrainRecipe, out: Path) -> None:
 
     A collective: all ranks call it. The first one writes curves.png and report.html at the end.
     """
+    wait_for_plan(out)
     world = join()
-    dist.barrier()  # the first rank comes when the plan is there
     family = _family(recipe)
     plan = prepared(out, recipe, encoder_lines(family))
     module, groups = _learner(family, recipe)
@@ -91,6 +91,7 @@ def encoder_lines(family: Family) -> tuple[str, ...]:
         "encoder.family": type(family).__name__,
         "encoder.limit": family.limit,
         "encoder.pixels": family.pixel,
+        "encoder.image_pixels": getattr(family.pixel, "image_pixels", None),  # which a rule's name leaves out
         "encoder.pinpoints": _digest(str(getattr(config, "image_grid_pinpoints", None))),
         "encoder.tokenizer": _digest(f"{tokenizer.backend_tokenizer.to_str()}{tokenizer.chat_template}"),
     }

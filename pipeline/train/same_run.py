@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# How far it goes, how often it saves, with how many readers, and where its sets lie: which sets they are is the plan's
-# matter. All else would make other steps.
-FREE = re.compile(r"max_steps|data\.workers|checkpoint\..*|data\.mix\..*\.path|watch\.path")
+# How far it goes, how often it saves and is watched, with how many readers, and where its sets lie: which sets they are
+# is the plan's matter. All else would make other steps.
+FREE = re.compile(r"max_steps|data\.workers|checkpoint\..*|data\.mix\..*\.path|watch\.(path|every_steps)")
 
 
 def kept_lines(recipe: Mapping[str, Any]) -> tuple[str, ...]:

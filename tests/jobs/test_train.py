@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from jobs.cli import app
 from pipeline.train.assemble import new_from_parts
 from pipeline.train.journal import probes_of, steps_of
+from pipeline.train.planning import told_others
 from tests.jobs.conftest import ROOT, utr
 from tests.jobs.ray_nodes import ray_head
 from tests.jobs.train_world import BATCH, write_model, write_parts, write_recipe, write_set, write_small
@@ -26,7 +28,8 @@ from tests.jobs.train_world import BATCH, write_model, write_parts, write_recipe
 STEPS = 6
 RUN_FILES = {
     "recipe.yaml", "plan.parquet", "rejected.parquet", "steps.jsonl", "probes.jsonl", "sample_losses.parquet",
-    "unreadable.parquet", "tensorboard", "watched", "checkpoints", "export", "report.html", "curves.png", "lock",
+    "unreadable.parquet", "watched_unreadable.parquet", "tensorboard", "watched",
+    "checkpoints", "export", "report.html", "curves.png", "lock",
 }  # fmt: skip
 
 
@@ -196,6 +199,34 @@ def test_what_cannot_be_run_is_refused(recipe: Path, tmp_path: Path, arguments: 
     assert done.exit_code == 2
     assert says in done.output.replace("\n", " ")
     assert not (tmp_path / "out").exists()
+
+
+def test_each_rank_says_what_stops_it(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one plans, and fails: a rank that waits for it ends, and is heard."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    arguments = ["train", "--recipe", str(recipe), "--out", str(tmp_path)]
+    refused = CliRunner().invoke(app, [*arguments, "--set", "nowhere"])
+    assert refused.exit_code == 2
+    assert "rank 1: error: data.mix.films: no data set at" in refused.stderr.replace("\n", " ")
+    ended = threading.Event()
+    first = threading.Thread(target=_fail_to_plan, args=(tmp_path, ended))
+    first.start()
+    try:
+        broken = CliRunner().invoke(app, arguments)
+    finally:
+        ended.set()
+        first.join()
+    assert broken.exit_code == 6
+    assert "rank 1: the run broke: NotPlanned: " in broken.stderr
+    assert not broken.stdout
+
+
+def _fail_to_plan(out: Path, ended: threading.Event) -> None:
+    """Again and again: whenever the other rank begins to wait, it comes afterwards."""
+    while not ended.wait(0.1):
+        with told_others(out):
+            pass
 
 
 def test_another_recipe_is_refused_with_the_difference(run: tuple[Path, str], recipe: Path, tmp_path: Path) -> None:

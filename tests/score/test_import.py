@@ -1,6 +1,7 @@
 """`utr import`: other people's sets in the shard schema; what is not there is named."""
 
 import json
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -167,6 +168,33 @@ def test_packed_images_are_upright_jpegs_or_the_files_own_bytes(tmp_path: Path) 
     (failure,) = pl.read_parquet(tmp_path / "out/failures/*.parquet").to_dicts()
     assert (failure["key"], failure["stage"], failure["reason"]) == ("set-0000004-t00", "PackFrames", "ReadError")
     assert "truncated" in failure["detail"]
+
+
+def test_what_cannot_be_decoded_when_it_is_sealed_is_one_failure(tmp_path: Path) -> None:
+    """Its frames were kept on a machine that is gone, and the file has gone bad since; an equal one does as well."""
+    for name, colour in (("a.png", "red"), ("b.png", "blue"), ("c.png", "red")):
+        Image.new("RGB", (16, 8), colour).save(tmp_path / name)
+    names = ("a.png", "b.png", "c.png", "missing.png")
+    records = [{"image": name, "conversations": talk("<image>\nWhat?", "This.", "And?", "That.")} for name in names]
+    (tmp_path / "set.json").write_text(json.dumps(records))
+    bring(tmp_path / "set.json", tmp_path / "out", "image", "--pack-frames")
+    for name in ("a.png", "b.png"):
+        stat = (tmp_path / name).stat()
+        (tmp_path / name).write_bytes(b"?" * stat.st_size)
+        os.utime(tmp_path / name, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    said = bring(tmp_path / "set.json", tmp_path / "out", "image", "--pack-frames", "--resume")
+    assert sorted(s.uri for s in samples(tmp_path / "out").values()) == ["a.png", "c.png"]
+    assert clips(tmp_path / "out").keys() == {s.clip_id for s in samples(tmp_path / "out").values()}
+    failures = pl.read_parquet(tmp_path / "out/failures/*.parquet").sort("key")
+    assert failures.select("key", "stage", "kind", "reason").rows() == [
+        ("set-0000001-t00", "PackFrames", "failure", "ReadError"),
+        ("set-0000001-t01", "PackFrames", "failure", "ReadError"),
+        ("set-0000003-t00", "PlanImages", "failure", "ReadError"),
+        ("set-0000003-t01", "PlanImages", "failure", "ReadError"),
+    ]
+    assert "of 8 texts 0 skipped, 4 failed" in said
+    packing = next(line for line in read_manifest(tmp_path / "out").funnel if line.stage == "PackFrames")
+    assert (packing.rows_in, packing.rows_out) == (6, 4)
 
 
 TEXTS = [

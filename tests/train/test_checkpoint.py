@@ -161,6 +161,57 @@ def test_what_was_not_wholly_copied_is_none(tmp_path: Path, alone: World):
     assert names(place(uri)) == ["step-00000010", "step-00000030"]
 
 
+@pytest.mark.parametrize("name", ["model.pt", COMMITTED])
+def test_a_damaged_one_is_fetched_again_where_the_store_has_it(tmp_path: Path, alone: World, name: str):
+    saved = of(tmp_path / "run", alone, uri=f"memory://runs-{tmp_path.name}/c")
+    for step in (10, 20):
+        saved.save(Engine(), step)
+    file = saved.root / "step-00000020" / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    (file.parent / "left_over.pt").write_bytes(b"of nothing")
+    with pytest.warns(UserWarning, match=rf"the store's copy is taken: \S*step-00000020: {name}"):
+        assert newest(saved).step == 20
+    assert file.read_bytes() == whole
+    assert names(file.parent) == sorted([*FILES, COMMITTED])
+
+
+@pytest.mark.parametrize("how", ["a file is gone", "the marker is torn"])
+def test_a_damaged_copy_in_the_store_is_passed_over(tmp_path: Path, alone: World, how: str):
+    uri = f"memory://runs-{tmp_path.name}/d"
+    saved = of(tmp_path / "run", alone, uri=uri)
+    for step in (10, 20):
+        saved.save(Engine(), step)
+    copy = place(uri) / "step-00000020"
+    if how == "a file is gone":
+        (copy / "model.pt").unlink()
+    else:
+        (copy / COMMITTED).write_bytes((copy / COMMITTED).read_bytes()[:-9])
+    with pytest.warns(UserWarning, match="model.pt has no bytes" if "gone" in how else f"{COMMITTED} cannot be read"):
+        assert newest(of(tmp_path / "new", alone, uri=uri)).step == 10
+
+
+def test_a_torn_marker_is_damage(tmp_path: Path, alone: World):
+    saved = of(tmp_path, alone)
+    saved.save(Engine(), 10)
+    saved.save(Engine(), 20)
+    marker = saved.root / "step-00000020" / COMMITTED
+    for torn in (marker.read_bytes()[:-9], b"", b"{}", b"null"):
+        marker.write_bytes(torn)
+        with pytest.warns(UserWarning, match=f"an older checkpoint is taken: .*{COMMITTED} cannot be read"):
+            assert newest(saved).step == 10
+
+
+def test_what_a_killed_fetch_left_is_no_part_of_the_next(tmp_path: Path, alone: World):
+    uri = f"memory://runs-{tmp_path.name}/e"
+    of(tmp_path / "run", alone, uri=uri).save(Engine(), 10)
+    elsewhere = of(tmp_path / "new", alone, uri=uri)
+    partial = elsewhere.root / "step-00000010.partial"
+    partial.mkdir(parents=True)
+    (partial / "optim_7.pt").write_bytes(b"of another number of ranks")
+    assert names(newest(elsewhere).folder) == sorted([*FILES, COMMITTED])
+
+
 def test_the_marker_is_the_last_thing_written(tmp_path: Path, alone: World):
     saved = of(tmp_path, alone)
     saved.save(Engine(), 10)

@@ -3,6 +3,7 @@
 import multiprocessing
 import signal
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,11 +13,12 @@ from tensorboardX.proto.event_pb2 import Event  # type: ignore[import-not-found]
 
 from pipeline.publish import publish
 from pipeline.train.journal import Journal, probes_of, steps_of, watched_of
-from pipeline.train.losses import joined
+from pipeline.train.losses import LOSSES, Parts, joined
+from pipeline.train.probes import SOURCE
 from schemas.train import RejectedSample, SampleLoss
 from tests.publish.builders import facts as run_facts
 from tests.publish.builders import make_video
-from tests.train.run_world import FAMILIES, facts, killed, losses, tell, watched
+from tests.train.run_world import FAMILIES, facts, killed, losses, tell, unreadable, watched
 
 
 def ended(run: Path, end: int, *, start: int = 0) -> Path:
@@ -63,7 +65,7 @@ def check(run: Path, end: int) -> None:
     assert SampleLoss.from_arrow(table) == [loss for step in range(end) for loss in losses(step, 0, 1)]
     bad = RejectedSample.from_arrow(pq.read_table(run / "unreadable.parquet"))
     assert [(r.sample_id, r.step) for r in bad] == [("bad0", 3)]
-    assert not [path for path in run.iterdir() if path.name in ("sample_losses", "unreadable")]
+    assert not [path for path in run.iterdir() if path.name in ("sample_losses", "unreadable", "watched_unreadable")]
 
 
 def test_a_run_is_there_in_lines_and_tables(tmp_path: Path):
@@ -124,6 +126,53 @@ def test_ranks_write_their_parts_and_may_be_fewer_after_a_resume(tmp_path: Path)
     assert found == [loss for step in range(10) for loss in losses(step, 0, 1)]
     assert steps_of(tmp_path) == [facts(step) for step in range(10)]
     assert pl.read_parquet(tmp_path / "unreadable.parquet")["sample_id"].to_list() == ["bad0", "bad1"]
+
+
+@pytest.mark.parametrize("left", [0, 1, 2], ids=["no part removed", "one removed", "all removed"])
+def test_a_kill_while_tables_are_merged_loses_and_doubles_nothing(tmp_path: Path, left: int):
+    """The table is written whole, then its parts are removed."""
+    parts = Parts(tmp_path, LOSSES, SampleLoss, 0)
+    for step in range(2):
+        parts.add(losses(step, 0, 1))
+        parts.flush()
+    held = {path: path.read_bytes() for path in (tmp_path / LOSSES).iterdir()}
+    parts.merge()
+    (tmp_path / LOSSES).mkdir()
+    for path in sorted(held)[left:]:
+        path.write_bytes(held[path])
+    everything = [loss for step in range(2) for loss in losses(step, 0, 1)]
+    assert parts.read().height == len(everything)
+    again = Parts(tmp_path, LOSSES, SampleLoss, 0)
+    again.cut(2)
+    assert not again.table.exists()
+    again.add(losses(2, 0, 1))
+    again.flush()
+    again.merge()
+    assert SampleLoss.from_arrow(pq.read_table(again.table)) == [*everything, *losses(2, 0, 1)]
+
+
+def rejected(run: Path, name: str) -> list[tuple[str, int]]:
+    return pl.read_parquet(run / f"{name}.parquet").sort("step").select("sample_id", "step").rows()
+
+
+def test_held_out_samples_that_cannot_be_read_are_kept_apart_from_the_steps(tmp_path: Path):
+    """After five updates, and in the step after them: both are told of step 5."""
+    journal = Journal(tmp_path)
+    for step in (0, 5, 10):
+        journal.rejected([replace(unreadable(step, 0), source=SOURCE, sample_id="w")])
+        journal.flush()
+        journal.rejected([unreadable(step, 0)])
+        journal.flush()
+    again = Journal(tmp_path, start_step=5)
+    again.rejected([unreadable(5, 1)])
+    again.close()
+    again.finish()
+    assert rejected(tmp_path, "unreadable") == [("bad0", 0), ("bad1", 5)]
+    assert rejected(tmp_path, "watched_unreadable") == [("w", 0), ("w", 5)]
+    anew = Journal(tmp_path)  # watched again at 0
+    anew.close()
+    anew.finish()
+    assert rejected(tmp_path, "watched_unreadable") == []
 
 
 def test_losses_stand_beside_the_columns_of_their_samples(tmp_path: Path):

@@ -16,8 +16,8 @@ from jobs.console import Console
 from jobs.import_data import import_data
 from pipeline.formats.read import read_pairs
 from pipeline.ledger import PlanChanged
-from pipeline.train.loader import StepPacks, StepPacksOfRank, steps
-from pipeline.train.plan import reserve_name
+from pipeline.train.loader import Read, Reading, StepPacksOfRank, Turn, steps, turns
+from pipeline.train.plan import micro_steps, reserve_name
 from pipeline.train.plan_file import Plan
 from pipeline.train.planning import prepare
 from pipeline.train.recipe import Batch, Data, Init, Source, TrainRecipe
@@ -118,6 +118,18 @@ def test_reading_leaves_torchs_generator_alone(run: tuple[Plan, TrainRecipe]) ->
     assert torch.rand(1) == expected
 
 
+def test_each_step_is_dealt_in_turns_of_one_pack(run: tuple[Plan, TrainRecipe]) -> None:
+    """Rank 2 of 3: what `micro_steps` gives it; the last turn of each step is marked."""
+    plan, _ = run
+    found = list(turns(plan, rank=2, world=3, start_step=1))
+    for step in (1, 2):
+        own = [turn for turn in found if turn.step == step]
+        assert own == [
+            Turn(step, samples, k == len(own) - 1) for k, samples in enumerate(micro_steps(plan.step(step), 2, 3))
+        ]
+    assert {turn.step for turn in found} == {1, 2}
+
+
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """packed/ and plain/: the same four films and three texts, imported with their frames and without."""
@@ -154,18 +166,25 @@ def test_an_imported_set_is_read_packed_or_from_its_films(imported: Path) -> Non
 def test_decoders_opened_before_a_fork_are_not_shared(imported: Path) -> None:
     """Two workers that wrote to their parent's decoder at once would get each other's frames, or none."""
     plan, recipe = of_imported(imported, "films")
-    packs = StepPacks(plan, recipe.data, MAKE, rank=0, world=1)
-    expected = [said(packs[k]) for k in range(plan.n_steps)]
-    loader = torch.utils.data.DataLoader(packs, batch_size=None, num_workers=2, collate_fn=with_decoders)
+    reading = Reading(plan, recipe.data, MAKE.example)
+    todo = list(turns(plan, rank=0, world=1))
+    expected = [tokens(reading[turn]) for turn in todo]
+    loader = torch.utils.data.DataLoader(
+        reading, batch_size=None, sampler=todo, num_workers=2, collate_fn=with_decoders
+    )  # fmt: skip
     found = list(loader)
-    assert [step for step, _ in found] == expected
-    assert [n for _, n in found] == [1] * plan.n_steps
-    packs.close()
+    assert [read for read, _ in found] == expected
+    assert {n for _, n in found} == {1}
+    reading.close()
 
 
-def with_decoders(step: Any) -> tuple[Said, int]:
+def tokens(read: Read) -> list[list[int]]:
+    return [e.token_id_S.tolist() for e in read.examples]
+
+
+def with_decoders(read: Any) -> tuple[list[list[int]], int]:
     """What was read, and how many decoders this process has started."""
-    return said(step), len(psutil.Process().children())
+    return tokens(read), len(psutil.Process().children())
 
 
 def test_sets_in_a_store_are_read_alike_by_any_number_of_workers(run: tuple[Plan, TrainRecipe], tmp_path: Path) -> None:

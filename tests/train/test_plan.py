@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.ledger import PlanChanged
 from pipeline.train.lengths import Measured
 from pipeline.train.mix import open_sets
-from pipeline.train.plan import TooFewSamples, cost, make_plan, micro_steps
+from pipeline.train.plan import Reserves, TooFewSamples, cost, make_plan, micro_steps
 from pipeline.train.plan_file import plan_lines, read_plan, read_rejected, write_plan
 from pipeline.train.planning import prepare, prepared
 from pipeline.train.recipe import Batch, Data, Init, Source, TrainRecipe
@@ -140,25 +140,39 @@ def test_the_dearest_pack_goes_to_the_rank_that_has_had_the_least() -> None:
     assert abs(sum(tokens[0]) - sum(tokens[1])) <= 2
 
 
-@given(mixes())
-def test_a_reserve_fits_in_its_place_and_is_of_another_clip(mix: list[Measured]) -> None:
-    plan = make_plan(mix, BATCH, seed=1)
+@given(mixes(), orders)
+def test_a_reserve_fits_in_its_place_alone_and_is_of_another_clip(mix: list[Measured], order: str) -> None:
+    """In a step it is dealt once, and a place goes without where all that fit it have another."""
+    plan = make_plan(mix, batch_of(order), seed=1)
     tail = {f"{row.source}/{row.sample_id}": row for row in plan if row.step is None}
-    for row in placed(plan):
-        fitting = [
-            own for own in tail.values()
-            if own.n_tokens <= row.n_tokens and own.n_tiles <= row.n_tiles
-            and (own.source, own.clip_id) != (row.source, row.clip_id)
-        ]  # fmt: skip
-        assert (row.reserve is None) == (not fitting)
-        assert row.reserve is None or tail[row.reserve] in fitting
+    for step in range(len(mix) // BATCH.samples):
+        rows = [row for row in plan if row.step == step]
+        dealt = Counter(row.reserve for row in rows if row.reserve)
+        assert max(dealt.values(), default=1) == 1
+        for row in rows:
+            fitting = {
+                name for name, own in tail.items()
+                if own.n_tokens <= row.n_tokens and own.n_tiles <= row.n_tiles
+                and (own.source, own.clip_id) != (row.source, row.clip_id)
+            }  # fmt: skip
+            assert row.reserve in fitting if row.reserve else fitting <= dealt.keys()
 
 
 def test_reserves_are_drawn_not_taken_in_turn() -> None:
-    plan = make_plan([measured(f"s{k}") for k in range(16 * 8 + 7)], BATCH, seed=1)
-    drawn = Counter(row.reserve for row in placed(plan))
-    assert len(drawn) == 7
-    assert max(drawn.values()) < 40
+    """Seven for eight places: which place goes without, and which reserve the first one has, change with the step."""
+    rows = placed(make_plan([measured(f"s{k}") for k in range(16 * 8 + 7)], BATCH, seed=1))
+    without = [(row.pack, row.place) for row in rows if row.reserve is None]
+    assert len(without) == 16
+    assert len(set(without)) > 4
+    assert len({row.reserve for row in rows if (row.pack, row.place) == (0, 0)}) > 4
+
+
+def test_a_sample_of_two_epochs_is_one_reserve() -> None:
+    """Both have the name that the plan calls reserves by."""
+    mix = [measured("short", source="b", epoch=epoch, tokens=1) for epoch in range(2)]
+    tail = [*mix, measured("long", tokens=9)]
+    dealt = Reserves(tail).deal([measured(f"s{k}", tokens=5) for k in range(3)], "key")
+    assert list(dealt.values()) == ["b/short"]
 
 
 def test_the_seed_changes_the_order_and_nothing_else_does() -> None:
