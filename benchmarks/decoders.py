@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from benchmarks.machine import machine
 from schemas.time import spread
 from stages.decode_clip import store_size
 from stages.media.checked import Foreign
@@ -163,7 +164,7 @@ def main() -> None:
 def write(cells: list[Cell], paid: list[Cost]) -> None:
     by = {(c.film, c.decoder, c.checked): c for c in cells}
     columns = [(d, False) for d in FOREIGN] + [(d, True) for d in (PYAV, *FOREIGN)]
-    machine = f"{processor()}, {psutil.cpu_count()} cores, Python {platform.python_version()}"
+    where = f"{machine()}, Python {platform.python_version()}"
     lines = [
         "# Decoders: the frame that was asked for?", "",
         f"{', '.join(release(d) for d in (PYAV, *FOREIGN))}. Raw: the decoder as it is, by number, each frame asked "
@@ -174,7 +175,7 @@ def write(cells: list[Cell], paid: list[Cost]) -> None:
     for film in dict.fromkeys(c.film for c in cells):
         texts = [by[film, *column].text() if (film, *column) in by else "" for column in columns]
         lines.append(f"| {film} | {' | '.join(texts)} |")
-    lines += ["", f"## CPU seconds for {N_FRAMES} frames spread over a film, checked", "", f"Machine: {machine}.", ""]
+    lines += ["", f"## CPU seconds for {N_FRAMES} frames spread over a film, checked", "", f"Machine: {where}.", ""]
     lines += ["| film | " + " | ".join(f"{d} | to PyAV" for d in (PYAV, *FOREIGN)) + " |", "|-" * 7 + "|"]
     for film in dict.fromkeys(c.film for c in paid):
         cpu_s = {c.decoder: c.cpu_s for c in paid if c.film == film}
@@ -182,13 +183,8 @@ def write(cells: list[Cell], paid: list[Cost]) -> None:
         lines.append(f"| {film} | {' | '.join(texts)} |")
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "decoders.md").write_text("\n".join(lines) + "\n")
-    facts = {"machine": machine, "cells": [asdict(c) for c in cells], "costs": [asdict(c) for c in paid]}
+    facts = {"machine": where, "cells": [asdict(c) for c in cells], "costs": [asdict(c) for c in paid]}
     (RESULTS / "decoders.json").write_text(json.dumps(facts, indent=1) + "\n")
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
-"""How long the demo's build takes and what it yields: `python benchmarks/demo.py`, on an idle machine.
+"""How long the demo's build takes and what it yields: `python -m benchmarks.demo`, on an idle machine.
 
 Prints one JSON line: seconds of the whole command and of the build, samples, real clips with samples, the machine.
 """
 
 import json
-import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -13,7 +11,8 @@ import time
 from pathlib import Path
 
 import polars as pl
-import psutil
+
+from benchmarks.machine import machine
 
 
 def main() -> None:
@@ -33,18 +32,10 @@ def main() -> None:
                 "build_s": manifest["run"]["wall_s"],
                 "samples": len(samples),
                 "real_clips": real["clip_id"].n_unique(),
-                "cpu": _cpu(),
-                "cores": psutil.cpu_count(),
+                "machine": machine(),
             }
         )
     )
-
-
-def _cpu() -> str:
-    """The processor's name, as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    return found.group(1) if found else platform.processor()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from benchmarks import engine_rows as rows
 from benchmarks import engine_run as run
 from benchmarks import engine_split as split
 from benchmarks.engine_tables import table
-from benchmarks.score_tpl import machine
+from benchmarks.machine import machine
 from schemas.sample import SelectedClip
 
 SPLIT_FILMS = ("bikes.mp4", "motorway.mp4", "vtest.avi", "trailer_bbb.mp4")

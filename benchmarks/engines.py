@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.machine import machine
 from benchmarks.tpl_models import SIDE_PX, Size, build
 from stages.algorithms.tpl import contexts
 from stages.models.load import load_scorer
@@ -122,11 +123,11 @@ def main() -> None:
 
 
 def write(cells: Sequence[Cell], parameters: int, start_s: float, load: float) -> None:
-    machine = f"{_processor()}, {os.cpu_count()} cores, load average {load:.1f}; Python {platform.python_version()}"
+    where = f"{machine()}, load average {load:.1f}; Python {platform.python_version()}"
     head = [
         "# Engines: transformers or vLLM, by frames (T), targets (M) and answer tokens (L)", "",
         f"LLaVA-OneVision class, {parameters / 1e6:.1f} M random parameters, 196 tokens a frame, float32, one thread "
-        f"an engine. Machine: {machine}. One clip, contexts: all frames, none, each alone.",
+        f"an engine. Machine: {where}. One clip, contexts: all frames, none, each alone.",
         f"vLLM 0.32.0 (CPU build) took {start_s:.0f} s to start, once a worker. Its GPU twin: not run.",
         "Where the load average exceeds the cores, wall seconds tell of the machine's other work; CPU seconds decide.",
         "",
@@ -136,13 +137,8 @@ def write(cells: Sequence[Cell], parameters: int, start_s: float, load: float) -
     ]  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "engines.md").write_text("\n".join([*head, *(c.row() for c in cells)]) + "\n")
-    facts = {"parameters": parameters, "machine": machine, "vllm": "0.32.0", "vllm_start_s": start_s, "gpu": "not run"}
+    facts = {"parameters": parameters, "machine": where, "vllm": "0.32.0", "vllm_start_s": start_s, "gpu": "not run"}
     (RESULTS / "engines.json").write_text(json.dumps({**facts, "cells": [asdict(c) for c in cells]}, indent=1) + "\n")
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmarks.decoders import processor
+from benchmarks.machine import machine
 from stages.media.film import write_film
 
 RESULTS = Path(__file__).parent / "results"
@@ -135,11 +135,11 @@ def main() -> None:
 
 
 def write(peaks: list[Peak]) -> None:
-    machine = f"{processor()}, {psutil.cpu_count()} cores, Python {platform.python_version()}"
+    where = f"{machine()}, Python {platform.python_version()}"
     lines = [
         "# Memory: 50 videos and 500", "",
         f"Peak resident memory in MB of a build of films of {float(N_FRAMES / FPS):g} s, {SIDE_PX} pixels square. "
-        f"Machine: {machine}.", "",
+        f"Machine: {where}.", "",
         "| runner | process | few videos | MB | many videos | MB | growth |", "|-|-|-|-|-|-|-|",
     ]  # fmt: skip
     for runner in dict.fromkeys(p.runner for p in peaks):
@@ -152,7 +152,7 @@ def write(peaks: list[Peak]) -> None:
     lines += ["", f"Bold: more than the {MAX_GROWTH:.0%} that is asked for."]
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "memory.md").write_text("\n".join(lines) + "\n")
-    facts = {"machine": machine, "peaks": [asdict(p) for p in peaks]}
+    facts = {"machine": where, "peaks": [asdict(p) for p in peaks]}
     (RESULTS / "memory.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 

@@ -11,8 +11,6 @@ nothing of each other: M texts cost M times one text; one cell is run in full to
 import argparse
 import json
 import os
-import platform
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks import tpl_gpu as gpu
+from benchmarks.machine import machine
 from benchmarks.tpl_clip import Clip, Run, Timed, draw_targets, timed, watched_run
 from benchmarks.tpl_cost import Cost
 from benchmarks.tpl_models import QUICK, SMALL, TOKENS_A_FRAME, Size, build
@@ -182,13 +181,6 @@ def table(found: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join([*head, *rows, *tail])
-
-
-def machine() -> str:
-    """The processor's name and its number of cores as the system tells them."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    return f"{found.group(1) if found else platform.processor()}, {os.cpu_count()} cores"
 
 
 def main() -> None:

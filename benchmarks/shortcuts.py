@@ -8,8 +8,6 @@ question is balanced alone, then all at once. The n-gram model is also tested on
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.train.lessons import TICKS_A_SECOND, world_scene
+from benchmarks.machine import machine
+from pipeline.shapes.lessons import TICKS_A_SECOND, world_scene
 from stages.algorithms.balance import Group, balance
 from stages.algorithms.closed import ASKS, Closed, closed
 from stages.algorithms.compose import compose
@@ -87,14 +86,6 @@ def as_json(m: Measured, other: Baseline | None) -> dict[str, Any]:
         "one_frame": {b.name: [b.accuracy, b.low, b.high] for b in m.one_frame},
         "is_even": m.is_even,
     }
-
-
-def machine() -> str:
-    """Processor and cores."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores"
 
 
 def report(result: Mapping[str, Any]) -> str:

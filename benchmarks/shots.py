@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.machine import machine
 from benchmarks.shot_films import GRADUAL, HEIGHT_PX, KINDS, QUIET, WIDTH_PX, Film, bikes, make_film
 from schemas.video import Source, Video
 from stages.algorithms.shots import Boundary
@@ -136,8 +137,8 @@ def main() -> None:
 
 
 def write(counts: Sequence[Count], cpu_s: dict[str, float], plain_s: float, films: Sequence[Film]) -> None:
-    machine = f"{_processor()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
-    machine += f"; Python {platform.python_version()}"
+    where = f"{machine()}, load average {os.getloadavg()[0]:.1f}"
+    where += f"; Python {platform.python_version()}"
     n_frames = sum(film.n_frames for film in films)
     kinds = list(dict.fromkeys(film.kind for film in films))
     with_cuts = [kind for kind in kinds if kind not in QUIET]
@@ -151,7 +152,7 @@ def write(counts: Sequence[Count], cpu_s: dict[str, float], plain_s: float, film
         "(benchmarks/shot_films.py).", "",
         f"A found boundary is right within {TOLERANCE_FRAMES} frames of a cut, or where it overlaps a gradual "
         "transition, widened by as much; a second one for the same is false. Same footage: the cut leads to another "
-        f"crop of the same shot. Same luma: the same still texture in another colour. Machine: {machine}.", "",
+        f"crop of the same shot. Same luma: the same still texture in another colour. Machine: {where}.", "",
         "F1 (right of true, false)", "",
         f"| detector | {' | '.join(with_cuts)} | all with boundaries |",
         "|-|" + "-|" * (len(with_cuts) + 1),
@@ -164,7 +165,7 @@ def write(counts: Sequence[Count], cpu_s: dict[str, float], plain_s: float, film
     ]  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "shots.md").write_text("\n".join(text) + "\n")
-    facts = {"machine": machine, "frames": n_frames, "films": len(films), "tolerance_frames": TOLERANCE_FRAMES}
+    facts = {"machine": where, "frames": n_frames, "films": len(films), "tolerance_frames": TOLERANCE_FRAMES}
     costs = {"decoding_cpu_s": plain_s, "cpu_s": cpu_s}
     rows = [{**asdict(c), "f1": c.f1} for c in counts]
     (RESULTS / "shots.json").write_text(json.dumps({**facts, **costs, "counts": rows}, indent=1) + "\n")
@@ -188,11 +189,6 @@ def _quiet_row(cell: dict[tuple[str, str], Count], detector: str, cost: float) -
     gradual = [cell[detector, kind] for kind in GRADUAL]
     left = " | ".join(f"{one.left_in_shots} of {one.transition_frames}" for one in gradual)
     return f"| {detector} | {false} | {left} | {cost:.1f} |"
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

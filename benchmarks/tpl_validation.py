@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rich.console import Console  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 
+from benchmarks.machine import machine  # noqa: E402
 from benchmarks.validation_plots import plot  # noqa: E402
 from benchmarks.validation_rows import Row, rows  # noqa: E402
 from benchmarks.validation_stats import RESAMPLES, Figure  # noqa: E402
@@ -87,7 +88,7 @@ def main() -> None:
         "certificates": certificates(found),
         "verdicts": verdicts(found),
         "stability": {load_scorer(name).name: stability(found, measured[name]) for name in others},
-        "machine": machine(),
+        "machine": f"{machine()}, Python {platform.python_version()}",
         "cpu_s": 0.0,
     }
     result["cpu_s"] = round(time.process_time() - start, 1)
@@ -107,17 +108,6 @@ def _measured(scorer: str, films: int, n_frames: int) -> list[Row]:
             progress.update(task, completed=n)
 
         return list(rows(loaded, films=films, n_frames=n_frames, done=done))
-
-
-def machine() -> str:
-    """Processor and cores."""
-    info = Path("/proc/cpuinfo")
-    models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line] if (
-        info.exists()
-    ) else []  # fmt: skip
-    return (
-        f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    )
 
 
 def markdown(result: Mapping[str, Any]) -> str:
