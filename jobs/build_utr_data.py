@@ -61,6 +61,7 @@ PACKAGES = (
     "trackers",
     "opencv-python",
     "numpy",
+    "scipy",
     "pyarrow",
 )
 

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
 from upath import UPath
+
+from pipeline.scratch import scratch_folder
 
 Place = Path | UPath  # a path of this machine, or s3://bucket/folder
 TMP = ".tmp"
@@ -99,8 +100,8 @@ def fsync(path: Path) -> None:
 def staging(out: Place) -> Iterator[Path]:
     """An empty local folder to write in: beside `out`, where a rename is enough; for a store a temporary one."""
     if not isinstance(out, Path):
-        with TemporaryDirectory(prefix="utr-seal-") as temp:
-            yield Path(temp)
+        with scratch_folder("utr-seal-") as temp:
+            yield _inside(temp)
         return
     folder = out / "_work" / "seal"
     with writing(folder):
@@ -122,11 +123,19 @@ def local_copy(folder: Place) -> Iterator[Path]:
             folder.mkdir(parents=True, exist_ok=True)
         yield folder
         return
-    with TemporaryDirectory(prefix="utr-copy-") as temp:
+    with scratch_folder("utr-copy-") as temp:
+        copy = _inside(temp)
         with writing(folder):
             if files := folder.fs.find(folder.path, maxdepth=1):
-                folder.fs.get(files, [str(Path(temp, PurePosixPath(file).name)) for file in files])
-        yield Path(temp)
+                folder.fs.get(files, [str(copy / PurePosixPath(file).name) for file in files])
+        yield copy
+
+
+def _inside(temp: Path) -> Path:
+    """An empty folder in a scratch folder, which holds its lock."""
+    folder = temp / "files"
+    folder.mkdir()
+    return folder
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.scratch import scratch_folder
+from pipeline.storage import local_copy, place, staging
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -43,3 +44,16 @@ def test_a_folder_outlives_neither_its_use_nor_its_killed_process() -> None:
         assert theirs.exists(), "of another prefix"
     with scratch_folder("utr-test-"):
         assert not theirs.exists()
+
+
+def test_what_is_written_for_a_store_leaves_no_folder_behind_and_takes_away_those_of_the_dead(tmp_path: Path) -> None:
+    store = place("memory://scratch")
+    (store / "one.arrow").write_bytes(b"1")
+    for prefix, use in (("utr-seal-", staging), ("utr-copy-", local_copy)):
+        dead = tmp_path / f"{prefix}dead"
+        dead.mkdir()
+        (dead / "lock").touch()
+        with use(store) as folder:
+            assert sorted(path.name for path in folder.iterdir()) == ["one.arrow"] * (use is local_copy)
+            assert [path.name.startswith(prefix) for path in tmp_path.iterdir()] == [True], "the dead one is there"
+        assert list(tmp_path.iterdir()) == []
