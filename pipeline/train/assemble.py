@@ -25,6 +25,7 @@ from transformers import (
 from transformers.models.llava_onevision.modeling_llava_onevision import LlavaOnevisionMultiModalProjector
 from transformers.utils import logging
 
+from pipeline.train.export import projector_names
 from stages.models.checkpoint import NoScorer
 from stages.models.family import Family, check_whole
 from stages.models.load import DTYPES, load_family
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 SEED = 0  # of the new projector and newline
 MARKS = (OneVision.image_mark, OneVision.mark)  # 151646 and 151647 of Qwen2
 GRID = 6  # an image is at most so many tiles high or wide
-LLAVA = {"0": "linear_1", "2": "linear_2"}  # its names of the projector's layers
+LLAVA = {"0": "linear_1", "2": "linear_2"}  # its names of the projector's layers, and ours
 BROKEN = (OSError, ValueError, ImportError, SafetensorError)
 
 
@@ -140,18 +141,19 @@ def _hub(path: str) -> tuple[str, dict[str, Any]]:
 
 def _lay(family: Family, path: Path) -> None:
     """Weights of a projector over the family's, in place: ours by name, LLaVA's mm_projector.bin by number."""
-    body = family.model.model
-    projector: nn.Module = body.multi_modal_projector if isinstance(family, OneVision) else body.visual.merger
+    names = projector_names(family)
     try:
         read = torch.load(path, weights_only=True) if path.suffix == ".bin" else load_file(path)
-        weights = {_ours(name): weight for name, weight in read.items()}
-        projector.load_state_dict(weights)
+        weights = {_published(name): weight for name, weight in read.items()}
+        if apart := sorted(weights.keys() ^ names.keys()):
+            raise ValueError(f"{len(apart)} weights are missing or too many, such as {apart[0]}")
+        family.model.load_state_dict({names[name]: weight for name, weight in weights.items()}, strict=False)
     except (*BROKEN, RuntimeError) as error:
         raise NoScorer(f"init.projector {path} is no projector of this model: {error}") from error
 
 
-def _ours(name: str) -> str:
-    """ "linear_1.weight" of "model.mm_projector.0.weight"."""
+def _published(name: str) -> str:
+    """ "multi_modal_projector.linear_1.weight" of "model.mm_projector.0.weight"."""
     _, is_llava, number = name.rpartition("mm_projector.")
     layer, _, weight = number.partition(".")
-    return f"{LLAVA[layer]}.{weight}" if is_llava and layer in LLAVA else name
+    return f"multi_modal_projector.{LLAVA[layer]}.{weight}" if is_llava and layer in LLAVA else name

@@ -19,14 +19,15 @@ import torch
 import torch.distributed as dist
 from huggingface_hub import save_torch_state_dict
 from safetensors.torch import save_file
-from transformers import LlavaOnevisionImageProcessorPil
 
 from pipeline.storage import fsync
 from pipeline.train.collate import pack
 from pipeline.train.engine import World
 from pipeline.train.example import NO_LABEL, Example
+from pipeline.train.groups import part_of
 from stages.models.checkpoint import beside, find
 from stages.models.family import Family, Shown
+from stages.models.onevision import OneVision
 
 NAMES = {  # beginnings of names, in memory and in files; the first that fits
     "llava_onevision": (
@@ -37,11 +38,6 @@ NAMES = {  # beginnings of names, in memory and in files; the first that fits
     ),
     "qwen2_5_vl": (("model.language_model.", "model."), ("model.visual.", "visual.")),
     "qwen3_vl": (),
-}
-PROJECTOR = {
-    "llava_onevision": "model.multi_modal_projector.",
-    "qwen2_5_vl": "model.visual.merger.",
-    "qwen3_vl": "model.visual.merger.",
 }
 PROCESSOR = (
     "preprocessor_config.json",
@@ -90,7 +86,10 @@ def _whole(weight: torch.Tensor) -> torch.Tensor:
 
 
 def write_checkpoint(folder: Path, family: Family, weights: Mapping[str, torch.Tensor], *, init: str | None) -> None:
-    """Weights, config, tokenizer with its template, processor; projector.safetensors has the projector alone."""
+    """Weights, config, tokenizer with its template, processor; projector.safetensors has the projector alone.
+
+    Under the same names: vLLM reads every *.safetensors of a folder that has one shard, and no stranger among them.
+    """
     config = deepcopy(family.model.config)
     config.architectures = [type(family.model).__name__]
     config.dtype = next(iter(weights.values())).dtype
@@ -102,8 +101,7 @@ def write_checkpoint(folder: Path, family: Family, weights: Mapping[str, torch.T
     save_torch_state_dict(
         {published(name, kind): weight.contiguous() for name, weight in weights.items()}, folder, max_shard_size=SHARD
     )
-    begin = PROJECTOR[kind]
-    part = {n.removeprefix(begin): w.clone() for n, w in weights.items() if n.startswith(begin)}
+    part = {theirs: weights[ours].clone() for theirs, ours in projector_names(family).items()}
     save_file(part, folder / "projector.safetensors", {"format": "pt"})
     for file in folder.iterdir():
         fsync(file)
@@ -115,6 +113,13 @@ def published(name: str, kind: str) -> str:
         if name.startswith(ours):
             return theirs + name.removeprefix(ours)
     return name
+
+
+def projector_names(family: Family) -> dict[str, str]:
+    """The model's names of its projector's weights, by published name."""
+    model = family.model
+    ours = [name for name in model.state_dict() if part_of(model, name) == "projector"]
+    return {published(name, model.config.model_type): name for name in ours}
 
 
 def verify(folder: Path, weights: Mapping[str, torch.Tensor], nll: list[float], precision: str) -> None:
@@ -158,8 +163,5 @@ def _write_processor(folder: Path, family: Family, init: str | None) -> None:
             if file is not None:
                 shutil.copyfile(file, folder / file.name)
         return
-    size = {"height": family.pixel.side_px, "width": family.pixel.side_px}
-    LlavaOnevisionImageProcessorPil(
-        size=size, image_mean=list(family.pixel.mean), image_std=list(family.pixel.std),
-        image_grid_pinpoints=family.model.config.image_grid_pinpoints,
-    ).save_pretrained(folder)  # fmt: skip
+    assert isinstance(family, OneVision), "only these are put together"
+    family.processor().save_pretrained(folder)

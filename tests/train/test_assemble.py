@@ -125,7 +125,7 @@ def test_a_projector_of_ours_and_of_llava_is_laid_over(parts: Init, tmp_path: Pa
         "linear_1.weight": torch.randn(HIDDEN, 48), "linear_1.bias": torch.randn(HIDDEN),
         "linear_2.weight": torch.randn(HIDDEN, HIDDEN), "linear_2.bias": torch.randn(HIDDEN),
     }  # fmt: skip
-    save_file(weights, tmp_path / "projector.safetensors")
+    save_file({f"multi_modal_projector.{n}": w for n, w in weights.items()}, tmp_path / "projector.safetensors")
     number = {"linear_1": "0", "linear_2": "2"}
     theirs = {f"model.mm_projector.{number[n.split('.')[0]]}.{n.split('.')[1]}": w for n, w in weights.items()}
     torch.save(theirs, tmp_path / "mm_projector.bin")
@@ -133,9 +133,11 @@ def test_a_projector_of_ours_and_of_llava_is_laid_over(parts: Init, tmp_path: Pa
         init = parts.model_copy(update={"projector": str(tmp_path / name)})
         found = load(init, "bfloat16", "sdpa").model.model.multi_modal_projector.state_dict()
         torch.testing.assert_close(found, {n: w.bfloat16() for n, w in weights.items()}, atol=0, rtol=0)
-    save_file({"linear_1.weight": torch.zeros(2, 2)}, tmp_path / "bad.safetensors")
-    with pytest.raises(NoScorer, match="no projector of this model"):
-        load(parts.model_copy(update={"projector": str(tmp_path / "bad.safetensors")}), "float32", "sdpa")
+    small = {f"multi_modal_projector.{n}": torch.zeros(2, 2) for n in weights}
+    for bad, told in ((weights, "8 weights are missing or too many"), (small, "size mismatch")):
+        save_file(bad, tmp_path / "bad.safetensors")
+        with pytest.raises(NoScorer, match=f"(?s)no projector of this model.*{told}"):
+            load(parts.model_copy(update={"projector": str(tmp_path / "bad.safetensors")}), "float32", "sdpa")
 
 
 def test_a_model_of_parts_is_saved_and_read_as_any_checkpoint(parts: Init, tmp_path: Path) -> None:

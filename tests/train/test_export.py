@@ -1,7 +1,7 @@
 """What is exported is the model that was trained, under the names that published checkpoints have."""
 
-import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, LlavaOnevisionForConditionalGeneration
 
+from pipeline.train.assemble import load
 from pipeline.train.export import CHECKED, BadExport, digest, verify, write_checkpoint
+from pipeline.train.recipe import Init
 from pipeline.train.verify_export import NotEqual, check
+from stages.models.checkpoint import NoScorer
+from stages.models.pixels import AREA, PixelRule
 from tests.models.tiny import KINDS
 from tests.train.conftest import Runs
 from tests.train.launch import weights
@@ -33,6 +37,13 @@ PUBLISHED = {
         "model.language_model.layers.0.self_attn.q_proj.weight", "model.visual.merger.linear_fc1.weight",
     ),
 }  # fmt: skip
+
+
+PROJECTOR = {  # weights by where their names begin in memory
+    "llava_onevision": {"model.multi_modal_projector.": 4},
+    "qwen2_5_vl": {"model.visual.merger.": 5},
+    "qwen3_vl": {"model.visual.merger.": 6, "model.visual.deepstack_merger_list.": 12},
+}
 
 
 def nats(model: Any, tokenizer: Any) -> list[float]:
@@ -81,26 +92,37 @@ def test_names_are_the_published_ones_and_reload(kind: str, tmp_path: Path):
     check(str(tmp_path), told(of))
 
 
-def test_the_projector_alone(tmp_path: Path):
-    of = family("llava_onevision")
-    write_checkpoint(tmp_path, of, of.model.state_dict(), init=str(folder("llava_onevision")))
-    part = load_file(tmp_path / "projector.safetensors")
-    other = family("llava_onevision").model.model.multi_modal_projector
-    assert part.keys() == {"linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias"}
-    other.load_state_dict(part)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_projector_alone_is_laid_over_another_model(kind: str, tmp_path: Path):
+    of = family(kind)
+    begun = {name: weight.clone() for name, weight in of.model.state_dict().items()}
+    write_checkpoint(tmp_path, of, {name: weight + 1 for name, weight in begun.items()}, init=str(folder(kind)))
+    whole, part = (load_file(tmp_path / name) for name in ("model.safetensors", "projector.safetensors"))
+    assert all(torch.equal(weight, whole[name]) for name, weight in part.items())  # vLLM reads both files
+    init = Init(checkpoint=str(folder(kind)), projector=str(tmp_path / "projector.safetensors"))
+    laid = load(init, "float32", "sdpa").model.state_dict()
+    changed = [name for name, weight in laid.items() if not torch.equal(weight, begun[name])]
+    assert all(torch.equal(laid[name], begun[name] + 1) for name in changed)
+    assert {name: len([n for n in changed if n.startswith(name)]) for name in PROJECTOR[kind]} == PROJECTOR[kind]
+    assert len(changed) == len(part) == sum(PROJECTOR[kind].values())
 
 
-def test_a_model_of_parts_gets_a_processor(tmp_path: Path):
+def test_a_projector_without_its_deeper_mergers_is_refused(tmp_path: Path):
+    of = family("qwen3_vl")
+    write_checkpoint(tmp_path, of, of.model.state_dict(), init=str(folder("qwen3_vl")))
+    file = tmp_path / "projector.safetensors"
+    save_file({name: weight for name, weight in load_file(file).items() if "deepstack" not in name}, file)
+    with pytest.raises(NoScorer, match=r"12 weights are missing or too many, such as .*deepstack_merger_list\.0\."):
+        load(Init(checkpoint=str(folder("qwen3_vl")), projector=str(file)), "float32", "sdpa")
+
+
+@pytest.mark.parametrize("resample", [AREA, 2, 3])
+def test_a_model_of_parts_gets_the_processor_that_it_was_trained_with(resample: int, tmp_path: Path):
     of = family("llava_onevision")
+    of.pixel = replace(of.pixel, resample=resample)
     write_checkpoint(tmp_path, of, of.model.state_dict(), init=None)
-    told = json.loads((tmp_path / "preprocessor_config.json").read_text())
-    assert (told["size"], told["image_mean"]) == ({"height": 56, "width": 56}, list(of.pixel.mean))
-    told = {
-        "weights": {n: digest(w) for n, w in of.model.state_dict().items()},
-        "text": CHECKED,
-        "precision": "float32",
-    }
-    check(str(tmp_path), {**told, "nll": nats(of.model, of.tokenizer)})
+    assert PixelRule.load(str(tmp_path)) == of.pixel
+    check(str(tmp_path), told(of))
 
 
 def test_another_weight_or_another_answer_is_no_export(runs: Runs, tmp_path: Path):

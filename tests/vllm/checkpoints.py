@@ -15,7 +15,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-from tests.models.tiny import ONEVISION, PARTS, SPECIAL, SYSTEM, tokenizer
+from tests.models.tiny import ONEVISION, PARTS, PINPOINTS, SPECIAL, SYSTEM, tokenizer
 
 TEXT: dict[str, Any] = {
     "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -48,7 +48,7 @@ def _onevision(vocabulary: int) -> LlavaOnevisionForConditionalGeneration:
     config = LlavaOnevisionConfig(
         text_config=Qwen2Config(vocab_size=vocabulary, **TEXT), vision_config=vision, vision_feature_layer=-1,
         vision_feature_select_strategy="full", video_token_index=SPECIAL.index("<video>"),
-        image_token_index=SPECIAL.index("<image>"),
+        image_token_index=SPECIAL.index("<image>"), image_grid_pinpoints=PINPOINTS,
     )  # fmt: skip
     return LlavaOnevisionForConditionalGeneration(config)
 

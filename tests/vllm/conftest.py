@@ -1,6 +1,8 @@
 """One engine a family for all tests of this folder: each takes half a minute to start, and more where CPUs are busy."""
 
+import gc
 import importlib.util
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,13 @@ from tests.vllm.checkpoints import checkpoint
 def pytest_configure(config: pytest.Config) -> None:
     # An engine that was killed leaves its client's sockets to the garbage collector.
     config.addinivalue_line("filterwarnings", "ignore:Unclosed context <zmq:ResourceWarning")
+
+
+def pytest_unconfigure() -> None:
+    # Those of the last engines are collected behind the last test, where that line does not hold.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
