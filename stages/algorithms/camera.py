@@ -25,8 +25,10 @@ from schemas.clip import Affine
 IDENTITY: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 GRID_CELLS_XY = (12, 8)
 CORNERS_PER_CELL = 4
+FIRST_PER_CELL = 2  # looked at first
 # Smallest eigenvalue of the 5x5 gradient matrix of a frame in 0..1: texture of three grey levels passes, ramps do not.
 MIN_CORNER = 2e-6
+UNIT_LEVELS = np.arange(256).astype(np.float32) / 255.0
 STILL_PX = 0.3
 STILL_SHARE = 0.25
 ROUND_TRIP_PX = 0.5  # forward and back again must end this near
@@ -51,9 +53,9 @@ class GlobalMotion:
 
     affine: Affine  # pixels of the later frame -> pixels of the earlier frame
     is_known: bool
-    inlier_share: float  # of the corners that could be followed, those that the affine explains within a pixel
-    coverage: float  # share of grid cells that hold such a corner
-    still_share: float  # of the corners that could be followed, those that moved less than STILL_PX
+
+
+STILL = GlobalMotion(affine=IDENTITY, is_known=True)
 
 
 def global_motion(before_HW: np.ndarray, after_HW: np.ndarray) -> GlobalMotion:
@@ -61,35 +63,33 @@ def global_motion(before_HW: np.ndarray, after_HW: np.ndarray) -> GlobalMotion:
     if before_HW.shape != after_HW.shape or before_HW.ndim != 2:
         raise ValueError(f"two grey frames of one size are needed, got {before_HW.shape} and {after_HW.shape}")
     shape = (before_HW.shape[0], before_HW.shape[1])
-    corners_N2, cell_N = _corners(before_HW)
+    corners_N2, cell_N, rank_N = _corners(before_HW)
     # Without a pyramid: its coarse levels let a passing subject drag the still corners around it along.
-    near_N2, near_ok_N = _follow(before_HW, after_HW, corners_N2, levels=0)
-    still_N = near_ok_N & (np.linalg.norm(near_N2 - corners_N2, axis=1) < STILL_PX)
-    still_is_spread = _is_spread(corners_N2[still_N], cell_N[still_N], shape, STILL_COVERAGE)
-    if still_is_spread and still_N.mean() >= STILL_SHARE:  # then so it is among those that can be followed
-        share = _share(still_N, near_ok_N)
-        return _result(IDENTITY, still_N, cell_N, share, share)
-    after_N2, found_N = _follow(before_HW, after_HW, corners_N2, levels=3)
-    followed_N = near_ok_N | found_N  # the others are noise, or covered
-    still_share = _share(still_N, followed_N)
-    affine, inlier_N = _similarity(corners_N2, after_N2, found_N)
-    inlier_share = _share(inlier_N, found_N)
+    near = _Tracks(before_HW, after_HW, corners_N2, levels=0)
+    still_N, slow_N = np.zeros(len(corners_N2), bool), np.zeros(len(corners_N2), bool)
+    still_is_spread = False
+    for part_N in (rank_N < FIRST_PER_CELL, rank_N >= FIRST_PER_CELL):  # of a camera that stands, the first are enough
+        slow_N |= near.follow(part_N) & (near.shift_px() < STILL_PX)
+        still_N |= near.returned(part_N & slow_N)
+        still_is_spread = _is_spread(corners_N2[still_N], cell_N[still_N], shape, STILL_COVERAGE)
+        if still_is_spread and still_N.mean() >= STILL_SHARE:  # then so it is among those that can be followed
+            return STILL
+    far = _Tracks(before_HW, after_HW, corners_N2, levels=3)
+    found_N = far.returned(far.follow(np.ones(len(corners_N2), bool)))
+    # Those that neither finds are noise, or covered.
+    followed_N = found_N | still_N | near.returned(near.ok_N & ~found_N & ~slow_N)
+    if still_is_spread and _share(still_N, followed_N) >= STILL_SHARE:
+        return STILL
     is_plain = _coverage(cell_N[followed_N]) < PLAIN_COVERAGE
-
-    if still_is_spread and still_share >= STILL_SHARE:
-        return _result(IDENTITY, still_N, cell_N, still_share, still_share)
+    affine, inlier_N = _similarity(corners_N2, far.after_N2, found_N)
+    inliers_N2, inlier_share = corners_N2[inlier_N], _share(inlier_N, found_N)
     if is_plain:
-        agrees = inlier_share >= INLIER_SHARE_PLAIN and _extent(corners_N2[inlier_N], shape) >= EXTENT
+        agrees = inlier_share >= INLIER_SHARE_PLAIN and _extent(inliers_N2, shape) >= EXTENT
     else:
-        agrees = inlier_share >= INLIER_SHARE and _is_spread(
-            corners_N2[inlier_N], cell_N[inlier_N], shape, INLIER_COVERAGE
-        )
+        agrees = inlier_share >= INLIER_SHARE and _is_spread(inliers_N2, cell_N[inlier_N], shape, INLIER_COVERAGE)
     if agrees:
-        is_still = mean_shift_px(affine, shape) < STILL_PX
-        return _result(IDENTITY if is_still else affine, inlier_N, cell_N, inlier_share, still_share)
-    if is_plain and _unchanged(before_HW, after_HW):
-        return _result(IDENTITY, still_N, cell_N, inlier_share, still_share)
-    return _result(None, inlier_N, cell_N, inlier_share, still_share)
+        return STILL if mean_shift_px(affine, shape) < STILL_PX else GlobalMotion(affine=affine, is_known=True)
+    return STILL if is_plain and _unchanged(before_HW, after_HW) else GlobalMotion(affine=IDENTITY, is_known=False)
 
 
 def chain(steps: Sequence[Affine]) -> list[Affine]:
@@ -134,35 +134,40 @@ def measure_camera(speeds: Sequence[float | None]) -> tuple[str, float | None]:
     return ("moving" if is_moving else "static"), median
 
 
-def _result(
-    affine: Affine | None, ground_N: np.ndarray, cell_N: np.ndarray, inlier_share: float, still_share: float
-) -> GlobalMotion:
-    """The motion that the corners `ground_N` stand for; unknown where there is no affine."""
-    return GlobalMotion(
-        affine=affine or IDENTITY,
-        is_known=affine is not None,
-        inlier_share=inlier_share,
-        coverage=_coverage(cell_N[ground_N]),
-        still_share=still_share,
-    )
+class _Tracks:
+    """Where Lucas-Kanade finds corners in `after`; it follows each for itself, so it is asked only for what counts."""
 
+    def __init__(self, before_HW: np.ndarray, after_HW: np.ndarray, corners_N2: np.ndarray, *, levels: int) -> None:
+        self._before_HW, self._after_HW, self._levels = before_HW, after_HW, levels
+        self._corners_N2 = corners_N2
+        self.after_N2 = corners_N2.copy()
+        self.ok_N = np.zeros(len(corners_N2), bool)
 
-def _follow(
-    before_HW: np.ndarray, after_HW: np.ndarray, corners_N2: np.ndarray, *, levels: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where Lucas-Kanade finds the corners in `after`, (N, 2), and whether the way back ends where it began, (N,)."""
-    if len(corners_N2) == 0:
-        return corners_N2, np.zeros(0, bool)
-    starts = corners_N2[:, None]
-    there, ok_there = _lucas_kanade(before_HW, after_HW, starts, levels)
-    back, ok_back = _lucas_kanade(after_HW, before_HW, there, levels)
-    miss_N = np.linalg.norm(back[:, 0] - corners_N2, axis=1)
-    return there[:, 0], (ok_there[:, 0] > 0) & (ok_back[:, 0] > 0) & (miss_N < ROUND_TRIP_PX)
+    def follow(self, mask_N: np.ndarray) -> np.ndarray:
+        """Follows these corners; which of them are found, (N,)."""
+        found = _lucas_kanade(self._before_HW, self._after_HW, self._corners_N2[mask_N], self._levels)
+        self.after_N2[mask_N], self.ok_N[mask_N] = found
+        return mask_N & self.ok_N
+
+    def returned(self, mask_N: np.ndarray) -> np.ndarray:
+        """Of these corners, which were found, those of which the way back ends where it began, (N,)."""
+        back_M2, ok_M = _lucas_kanade(self._after_HW, self._before_HW, self.after_N2[mask_N], self._levels)
+        returned_N = mask_N.copy()
+        returned_N[mask_N] = ok_M & (np.linalg.norm(back_M2 - self._corners_N2[mask_N], axis=1) < ROUND_TRIP_PX)
+        return returned_N
+
+    def shift_px(self) -> np.ndarray:
+        """How far each corner went, (N,); 0 where it was not followed."""
+        return np.linalg.norm(self.after_N2 - self._corners_N2, axis=1)
 
 
 def _lucas_kanade(
-    from_HW: np.ndarray, to_HW: np.ndarray, points_N12: np.ndarray, levels: int
+    from_HW: np.ndarray, to_HW: np.ndarray, points_N2: np.ndarray, levels: int
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Where the points went, (N, 2), and which were found, (N,)."""
+    if len(points_N2) == 0:
+        return points_N2, np.zeros(0, bool)
+    points_N12 = points_N2[:, None]
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.01)
     moved_N12, ok_N1, _ = cv2.calcOpticalFlowPyrLK(
         from_HW,
@@ -173,26 +178,27 @@ def _lucas_kanade(
         maxLevel=levels,
         criteria=stop,
         minEigThreshold=1e-6,
+        flags=cv2.OPTFLOW_LK_GET_MIN_EIGENVALS,  # instead of a last look at the residuals, which nobody reads
     )
-    return moved_N12, ok_N1
+    return moved_N12[:, 0], ok_N1[:, 0] > 0
 
 
-def _corners(grey_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The strongest corners of each grid cell, (N, 2) float32 x and y in pixels, and the cell of each.
+def _corners(grey_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The strongest corners of each grid cell, (N, 2) float32 x and y in pixels, the cell of each and its rank there.
 
     The bar is absolute and the same in every cell: a faint background counts as much as a strong foreground.
     """
     height_px, width_px = grey_HW.shape
-    strength_HW = cv2.cornerMinEigenVal(grey_HW.astype(np.float32) / 255.0, 5)
+    strength_HW = cv2.cornerMinEigenVal(cv2.LUT(grey_HW, UNIT_LEVELS), 5)
     peak_HW = (strength_HW == cv2.dilate(strength_HW, np.ones((5, 5), np.uint8))) & (strength_HW > MIN_CORNER)
     peak_HW &= _picture_area(grey_HW)
-    y_N, x_N = np.nonzero(peak_HW)
+    y_N, x_N = np.divmod(np.flatnonzero(peak_HW), width_px)
     cell_N = y_N * GRID_CELLS_XY[1] // height_px * GRID_CELLS_XY[0] + x_N * GRID_CELLS_XY[0] // width_px
-    order_N = np.lexsort((x_N, y_N, -strength_HW[y_N, x_N], cell_N))
-    _, first_C, inverse_N = np.unique(cell_N[order_N], return_index=True, return_inverse=True)
-    rank_N = np.arange(len(order_N)) - first_C[inverse_N] if len(order_N) else order_N
-    kept_N = order_N[rank_N < CORNERS_PER_CELL]
-    return np.stack([x_N[kept_N], y_N[kept_N]], axis=1).astype(np.float32), cell_N[kept_N]
+    order_N = np.lexsort((-strength_HW[y_N, x_N], cell_N))  # stable: of equal ones the upper, then the left one first
+    rank_N = np.arange(len(order_N)) - np.searchsorted(cell_N[order_N], cell_N[order_N])
+    is_kept_N = rank_N < CORNERS_PER_CELL
+    kept_N = order_N[is_kept_N]
+    return np.stack([x_N[kept_N], y_N[kept_N]], axis=1).astype(np.float32), cell_N[kept_N], rank_N[is_kept_N]
 
 
 def _picture_area(grey_HW: np.ndarray) -> np.ndarray:
@@ -240,11 +246,12 @@ def _is_spread(points_N2: np.ndarray, cell_N: np.ndarray, shape_hw: tuple[int, i
 
     The rim, because there is background there, while a subject that the camera follows fills the middle.
     """
+    if _coverage(cell_N) < coverage:
+        return False
     sides_2 = np.array([shape_hw[1], shape_hw[0]])
-    rim_N = ((points_N2 < RIM * sides_2) | (points_N2 >= (1 - RIM) * sides_2)).any(axis=1)
-    lower_N, right_N = points_N2[rim_N, 1] >= shape_hw[0] / 2, points_N2[rim_N, 0] >= shape_hw[1] / 2
-    quadrants = int((np.bincount(2 * lower_N + right_N, minlength=4) >= 2).sum())
-    return quadrants >= 3 and _coverage(cell_N) >= coverage
+    rim_N2 = (points_N2 < RIM * sides_2) | (points_N2 >= (1 - RIM) * sides_2)
+    rim_M2 = points_N2[rim_N2[:, 0] | rim_N2[:, 1]] >= sides_2 / 2
+    return int((np.bincount(rim_M2 @ (1, 2), minlength=4) >= 2).sum()) >= 3  # quadrants
 
 
 def _extent(points_N2: np.ndarray, shape_hw: tuple[int, int]) -> float:
@@ -257,7 +264,7 @@ def _extent(points_N2: np.ndarray, shape_hw: tuple[int, int]) -> float:
 
 def _coverage(cell_N: np.ndarray) -> float:
     """The share of grid cells that occur."""
-    return np.unique(cell_N).size / (GRID_CELLS_XY[0] * GRID_CELLS_XY[1])
+    return np.count_nonzero(np.bincount(cell_N)) / (GRID_CELLS_XY[0] * GRID_CELLS_XY[1])
 
 
 def _share(mask_N: np.ndarray, of_N: np.ndarray) -> float:

@@ -48,7 +48,6 @@ def test_subject_before_a_still_background(levels: float) -> None:
     motion = global_motion(with_box(view(scene_HW, 50, 50), 30, 20), with_box(view(scene_HW, 50, 50), 50, 30))
     assert is_static(motion)
     assert motion.affine == IDENTITY
-    assert motion.still_share > 0.5
 
 
 @pytest.mark.parametrize("levels", [2.0, 25.0], ids=["faint", "strong"])
