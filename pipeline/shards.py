@@ -49,6 +49,8 @@ class ShardWriter:
         if self._rows and self._written + self._held + rows.nbytes > self.limits.shard_bytes:
             self._cut()
         self._waiting.append(rows)
+        if len(self._waiting) >= _MOST_TABLES:
+            self._waiting = [pa.concat_tables(self._waiting).combine_chunks()]
         self._held += rows.nbytes
         self._rows += rows.num_rows
         self._videos = [*self._videos[:1], video_id]
@@ -91,6 +93,7 @@ class ShardWriter:
         self._file, self._rows, self._written, self._videos = None, 0, 0, []
 
 
+_MOST_TABLES = 32  # that wait: a table of ten rows takes twenty times its bytes
 _FOOTER_BYTES = 64_000  # what the schema and the statistics of a footer take at most in practice
 
 
