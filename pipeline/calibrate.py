@@ -18,9 +18,9 @@ import numpy as np
 
 from pipeline.held_out import Film, Text, frozen, held_out, texts
 from schemas.sample import TargetScore
+from stages.algorithms.asking import CAPTION_QUESTION
 from stages.algorithms.domain import Domain, Look, look
 from stages.algorithms.draws import draws
-from stages.algorithms.questions import CAPTION_QUESTION
 from stages.algorithms.thresholds import NUMERIC_FLOOR, Bounds, Thresholds
 from stages.algorithms.tpl import SHUFFLED, TEXT, VIDEO, Context, contexts, nats
 from stages.measure import Measures, measure

@@ -20,7 +20,7 @@ from schemas.row import Record
 from schemas.sample import Drop, PublishedClip, PublishedSample
 from schemas.time import grid
 from stages.algorithms.answer_formats import Merged, Picture, check_distinct, numbers_of, reward_written, written
-from stages.algorithms.compose import to_json
+from stages.algorithms.asking import to_json
 from stages.algorithms.reshow import NotShown, Shown, Views, moved, rerender, views
 from stages.algorithms.scene import coordinates
 from stages.media.reader import Reader
@@ -73,9 +73,15 @@ def _of_clip(
             program = program_of(sample)
             if program is None or "op" not in program:
                 raise NotShown("no_program", f"its program is {short(sample.program)}; run utr verify")
+            if sample.twin is not None:
+                raise NotShown("twin", f"a loader of files shows no {sample.twin} film; train it from the shards")
             if program["op"] == "given":
                 yield _given(sample, footage, options)
                 continue
+            if len(sample.messages) != 2:
+                raise NotShown(
+                    "not_one_turn", f"{len(sample.messages)} messages; one question and one answer are exported"
+                )
             if seen is None:
                 seen = _views(sample, clip, footage, manifest, options)
             if isinstance(seen, NotShown):

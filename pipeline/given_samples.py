@@ -15,7 +15,7 @@ from typing import Protocol
 from pipeline.publish import split_of
 from schemas.pair import PairClip, PairScore, Text
 from schemas.sample import Message, PublishedSample
-from stages.algorithms.compose import to_json
+from stages.algorithms.asking import to_json
 
 
 class Span(Protocol):

@@ -16,8 +16,9 @@ import numpy as np
 from pipeline.shapes.lessons import FILM_SIDE_PX, FPS, IDENTITY, TICKS_A_SECOND, WHICH, shown, which, world_scene
 from schemas.clip import Trajectory
 from schemas.time import spread
-from stages.algorithms.describe import Frame, events, trajectory
-from stages.algorithms.questions import CAPTION_QUESTION, TIMELINE_QUESTION, TRACK_FORMAT
+from stages.algorithms.asking import CAPTION_QUESTION, TIMELINE_QUESTION, TRACK_FORMAT
+from stages.algorithms.describe import Frame, trajectory
+from stages.algorithms.events import events
 from stages.algorithms.scene import Scene, global_caption, name, timeline, track_text
 from stages.algorithms.tpl import held
 from stages.algorithms.world import World, random_world

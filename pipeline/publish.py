@@ -219,6 +219,11 @@ def _sample(clip: SelectedClip, sample: Sample, score: TargetScore | None) -> Pu
         scorer_domain=clip.scorer.scorer_domain,
         describer="manifest" if sample.family == "given" else clip.describer,
         split=split_of(clip.video_id),
+        difficulty=sample.difficulty,
+        twin=sample.twin,
+        twin_effect=sample.twin_effect,
+        frame_order=sample.frame_order,
+        mirrored=sample.mirrored,
     )
 
 
@@ -227,6 +232,7 @@ def _clip(clip: SelectedClip) -> PublishedClip:
         clip_id=clip.clip_id,
         tracks=clip.trajectories,
         events=clip.events,
+        relations=clip.relations,
         captions=clip.captions,
         caption_scores=clip.caption_scores,
     )

@@ -34,12 +34,10 @@ class Shown:
     strip: Strip
 
     @property
-    def question(self) -> str:
-        return self.exhibit.sample.messages[0].content.removeprefix("<video>\n")
-
-    @property
-    def answer(self) -> str:
-        return self.exhibit.sample.messages[-1].content
+    def turns(self) -> list[tuple[str, str]]:
+        """Questions and answers."""
+        said = [message.content.removeprefix("<video>\n") for message in self.exhibit.sample.messages]
+        return list(zip(said[::2], said[1::2], strict=True))
 
 
 def write_report(out: Place, manifest: Manifest, tally: Tally, load_frames: LoadFrames) -> Place:

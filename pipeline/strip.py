@@ -2,14 +2,18 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from pipeline.tally import Exhibit
+from schemas.clip import Trajectory
+from schemas.sample import SelectedClip
 from schemas.time import seconds
 from stages.algorithms.scene import name
+from stages.algorithms.twins import shown_scene
 from stages.caption_clip import scene_of
 from stages.media.jpeg import jpeg
 
@@ -101,6 +105,11 @@ def strip(exhibit: Exhibit, frames_THWC: np.ndarray) -> Strip:
     def y(nats: float) -> float:
         return top + CURVE * (high - nats) / max(high - low, 1e-9)
 
+    if exhibit.sample.frame_order is not None:
+        frames_THWC = frames_THWC[[k - 1 for k in exhibit.sample.frame_order]]
+    if exhibit.sample.mirrored:
+        frames_THWC = np.ascontiguousarray(frames_THWC[:, :, ::-1])
+    tracks = _tracks(exhibit)
     asked = set(json.loads(exhibit.sample.evidence)["tracks"])
     needed = set(json.loads(exhibit.sample.evidence)["frames"])
     lines = []
@@ -109,7 +118,8 @@ def strip(exhibit: Exhibit, frames_THWC: np.ndarray) -> Strip:
         lines.append(
             Line(
                 pictures=tuple(
-                    _picture(exhibit, k, frames_THWC[k], _x(k - start), (width, height), asked, needed) for k in here
+                    _picture(clip, tracks, k, frames_THWC[k], _x(k - start), (width, height), asked, needed)
+                    for k in here
                 ),
                 dots=tuple(Dot(_x(k - start) + CELL / 2, y(curve[k]), f"{curve[k]:.2f}") for k in here if curve),
             )
@@ -122,8 +132,7 @@ def strip(exhibit: Exhibit, frames_THWC: np.ndarray) -> Strip:
         zero_y=y(0.0) if curve else None,
         lines=tuple(lines),
         subjects=tuple(
-            Subject(f"Track{t.track_id}", name(t), _colour(t.track_id), t.track_id in asked)
-            for t in scene_of(clip).tracks
+            Subject(f"Track{t.track_id}", name(t), _colour(t.track_id), t.track_id in asked) for t in tracks
         ),
     )
 
@@ -132,15 +141,22 @@ def _x(column: int) -> float:
     return MARGIN + CELL * column
 
 
+def _tracks(exhibit: Exhibit) -> tuple[Trajectory, ...]:
+    """The subjects where the frames shown have them."""
+    scene, program = scene_of(exhibit.clip), json.loads(exhibit.sample.program)
+    return shown_scene(scene, program["kind"], program["at"]).tracks if exhibit.sample.twin else scene.tracks
+
+
 def _picture(
-    e: Exhibit, k: int, frame_HWC: np.ndarray, x: float, size: tuple[float, float], asked: set[int], needed: set[int]
-) -> Picture:
-    clip, (width, height) = e.clip, size
+    clip: SelectedClip, tracks: Sequence[Trajectory], k: int, frame_HWC: np.ndarray, x: float,
+    size: tuple[float, float], asked: set[int], needed: set[int],
+) -> Picture:  # fmt: skip
+    width, height = size
     left = x + (CELL - width) / 2
     tick = clip.plan_tick[k]
     scale_x, scale_y = width / clip.width_px, height / clip.height_px
     marks = []
-    for track in clip.trajectories:
+    for track in tracks:
         for moment in (m for m in track.moments if m.tick == tick):
             x1, y1, x2, y2 = moment.box_xyxy_px
             mark = Mark(

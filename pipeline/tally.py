@@ -22,7 +22,7 @@ NOT_SCORED = "not scored"
 MAX_POINTS = 5_000  # scores and clips that plots show: those with the lowest hashes, which is a uniform draw
 MAX_LISTED = 50  # failures that the report lists, and as many skips
 A_CELL = 3  # candidates kept for each family, direction and domain
-GALLERY = 12
+GALLERY = 24
 Kept = TypeVar("Kept")
 
 
@@ -179,4 +179,5 @@ def _keep(heap: list[tuple[int, str, Kept]], drawn: int, key: str, value: Kept, 
 def _marks(e: Exhibit) -> tuple[str, str, str, str]:
     """What the gallery must not show too often, the most important first."""
     domain = e.clip.scorer.scorer_domain
-    return f"family {e.sample.family} {domain}", f"direction {e.sample.direction}", f"video {e.clip.video_id}", domain
+    family, twin = f"family {e.sample.family}", f"twin {e.sample.twin} {domain}"
+    return family, twin, f"direction {e.sample.direction}", f"video {e.clip.video_id}"

@@ -7,13 +7,15 @@ from itertools import pairwise
 from pipeline.sealed import Problem, Sealed, short
 from schemas.clip import Trajectory
 from schemas.sample import PublishedClip, PublishedSample
-from stages.algorithms.compose import messages, to_json
+from stages.algorithms.asking import Program, Rendered, Unanswerable, to_json
+from stages.algorithms.compose import difficulty, messages
+from stages.algorithms.compose_twins import showing_of
 from stages.algorithms.describe import place
-from stages.algorithms.questions import Program, Unanswerable, render
+from stages.algorithms.events import ENDS, STARTS, end_of, happenings, relations
+from stages.algorithms.questions import render
 from stages.algorithms.scene import MAX_NAMED, Scene, global_caption, timeline
 from stages.describe_tracks import DESCRIBER
 
-STARTS, ENDS = ("enters", "appears"), ("leaves", "disappears")
 VIDEO_MARK = "<video>\n"
 
 
@@ -21,7 +23,7 @@ def row_problems(data: Sealed) -> Iterator[Problem]:
     """Everything about single clips and samples that does not follow."""
     for clip in data.clips:
         yield from _track_problems(clip)
-        yield from _event_problems(clip)
+        yield from _event_problems(clip, data.first_of(clip))
         yield from _span_problems(clip, data.first_of(clip))
         yield from _caption_problems(clip, data.first_of(clip))
     clips = {clip.clip_id: clip for clip in data.clips}
@@ -67,20 +69,32 @@ def _box_problems(clip_id: str, track: Trajectory) -> Iterator[Problem]:
             yield Problem(clip_id, f"{where}: box is not at {m.location!r}")
 
 
-def _event_problems(clip: PublishedClip) -> Iterator[Problem]:
-    """Each event is at an end of its track, and each end has at most one."""
+def _event_problems(clip: PublishedClip, sample: PublishedSample | None) -> Iterator[Problem]:
+    """Ends that are at no end of their track; changes, meetings and relations that do not follow from the tracks."""
     tracks = {track.track_id: track for track in clip.tracks if track.moments}
-    ends = [(event.track_id, event.kind in STARTS) for event in clip.events]
-    if len(set(ends)) != len(ends):
+    ends = [event for event in clip.events if event.kind in (*STARTS, *ENDS)]
+    places = [(event.track_id, event.kind in STARTS) for event in ends]
+    if len(set(places)) != len(places):
         yield Problem(clip.clip_id, "a track has two events at one end")
-    for event in clip.events:
+    for event in ends:
         what = f"event {event.kind!r} of track {event.track_id} at tick {event.tick}"
         if event.track_id not in tracks:
             yield Problem(clip.clip_id, f"{what}: there is no such track")
-        elif event.kind not in (*STARTS, *ENDS):
-            yield Problem(clip.clip_id, f"{what}: there is no such kind")
-        elif event.tick != tracks[event.track_id].moments[0 if event.kind in STARTS else -1].tick:
+            continue
+        track = tracks[event.track_id]
+        if event.tick != track.moments[0 if event.kind in STARTS else -1].tick:
             yield Problem(clip.clip_id, f"{what}: not the {'first' if event.kind in STARTS else 'last'} of the track")
+        elif event != end_of(track, is_start=event.kind in STARTS):
+            yield Problem(clip.clip_id, f"{what}: the box there tells otherwise")
+    if sample is None or len(tracks) < len(clip.tracks):
+        return
+    follow = happenings(clip.tracks, sample.time_base_num / sample.time_base_den)
+    told = tuple(event for event in clip.events if event.kind not in (*STARTS, *ENDS))
+    if told != follow:
+        wrong = [event for event in (*told, *follow) if (event in told) != (event in follow)]
+        yield Problem(clip.clip_id, f"events do not follow from the tracks, or not in order: {short(wrong or told)}")
+    if clip.relations != relations(clip.tracks):
+        yield Problem(clip.clip_id, "its relations do not follow from the tracks")
 
 
 def _span_problems(clip: PublishedClip, sample: PublishedSample | None) -> Iterator[Problem]:
@@ -149,7 +163,7 @@ def _proof(sample: PublishedSample, program: Program, scene: Scene) -> dict[str,
     """What a composed sample says, and what its program says."""
     again = render(scene, program)
     return {
-        "family": (sample.family, program["op"]),
+        "family": (sample.family, program["of"]["op"] if program["op"] == "twin" else program["op"]),
         "describer": (sample.describer, DESCRIBER),
         "direction": (sample.direction, again.direction),
         "answer type": (sample.answer_type, again.answer_type),
@@ -157,6 +171,22 @@ def _proof(sample: PublishedSample, program: Program, scene: Scene) -> dict[str,
         "reward": (sample.reward, to_json(again.reward)),
         "evidence": (sample.evidence, to_json({"tracks": list(again.track_ids), "frames": list(again.frames)})),
         "risk": (round(sample.risk, 9), round(again.risk, 9)),
+        "difficulty": (sample.difficulty, difficulty(again)),
+        **_shown(sample, program, scene, again),
+    }
+
+
+def _shown(
+    sample: PublishedSample, program: Program, scene: Scene, again: Rendered
+) -> dict[str, tuple[object, object]]:
+    """How the frames are shown, and whose twin it is."""
+    is_twin = program["op"] == "twin"
+    shown = showing_of(scene, program) if is_twin else None
+    return {
+        "twin": (sample.twin, program["kind"] if is_twin else None),
+        "twin effect": (sample.twin_effect, again.twin_effect),
+        "frame order": (sample.frame_order, shown.order if shown else None),
+        "mirrored": (sample.mirrored, shown is not None and shown.mirrored),
     }
 
 
@@ -173,6 +203,11 @@ def _given(sample: PublishedSample) -> dict[str, tuple[object, object]]:
         "reward": (sample.reward, to_json({"kind": "exact", "value": texts[-1] if texts else None})),
         "evidence": (sample.evidence, to_json({"tracks": [], "frames": []})),
         "risk": (sample.risk, 0.0),
+        "difficulty": (sample.difficulty, None),
+        "twin": (sample.twin, None),
+        "twin effect": (sample.twin_effect, None),
+        "frame order": (sample.frame_order, None),
+        "mirrored": (sample.mirrored, False),
     }
 
 

@@ -66,7 +66,8 @@ def _group_problems(samples: list[PublishedSample]) -> Iterator[Problem]:
     """Samples of one group that are about different subjects."""
     tracks: defaultdict[str, set[object]] = defaultdict(set)
     for sample in samples:
-        tracks[sample.group_id].add((program_of(sample) or {}).get("track"))
+        program = program_of(sample) or {}
+        tracks[sample.group_id].add(program.get("of", program).get("track"))
     for group_id, about in tracks.items():
         if len(about) > 1:
             yield Problem(group_id, f"its samples are about different subjects: {short(about)}")

@@ -89,6 +89,7 @@ class Detection(Record):
     rgb: tuple[float, ...]  # median colour of the subject's pixels, 0..255
     fill: float  # subject pixels over box pixels, 0..1
     outline: float  # 4 pi area / perimeter^2 of the outline, 0..1: circle 1, square .79, triangle .60; 0 unknown
+    interpolated: bool = False  # nothing was seen here: the box lies between two that were, score 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +100,49 @@ class DetectedClip(DecodedClip):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attribute(Record):
+    """A word of one group of attributes: material, clothing."""
+
+    group: str
+    word: str
+    margin: float  # as of Naming, as the next
+    agreement: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookalike(Record):
+    """A track that may show the same subject at another time."""
+
+    track_id: int
+    similarity: float  # cosine of both embeddings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming(Record):
+    """What a model of pictures and words makes of a subject's crops; the track's label only where it was taken."""
+
+    word: str  # the vocabulary's best over the crops; "" where no crop is good enough to vote
+    margin: float  # of its probability over the runner-up's, mean over the crops
+    agreement: float  # share of the crops whose own best it is
+    is_taken: bool
+    attributes: tuple[Attribute, ...]  # those that are sure; no question or answer holds them
+    lookalikes: tuple[Lookalike, ...]
+    frames: tuple[int, ...]  # of the crops, indices into track_tick
+    embedding: bytes  # mean of the crops' unit vectors, unit length, float16; empty where there is no crop
+    namer: str  # expert_id: model, weights, licence, library
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Track(Record):
     """One subject inside one shot."""
 
     track_id: int  # 1-based, in order of first appearance
-    label: str
+    label: str  # of the detector, "" where it has none; or the word of `naming`
     observations: tuple[Detection, ...]  # at most one a frame, ascending
     switch_risk: float | None = None  # 0..1: that it is of more than one subject; null where no truth was measured
+    label_risk: float | None = None  # 0..1: how near the label is to another; null where nothing speaks against it
+    naming: Naming | None = None  # null until NameTracks has looked
+    agreement: float | None = None  # 0..1: share of its checked frames at which a second detector finds it, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +150,7 @@ class TrackedClip(DetectedClip):
     tracks: tuple[Track, ...]
     rejected: int  # things that were tracked and not taken as subjects: too short, too faint, still, merged
     tracker: str
+    checker: str | None = None  # id and version of a second detector; null where none was asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +162,7 @@ class Moment(Record):
     location: str  # "left", "top right", "centre", ...
     action: str  # "moving right", "still", ...
     action_risk: float  # 0..1: how near the motion is to another word
+    interpolated: bool = False  # as of its observation: no text may claim it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,21 +174,41 @@ class Trajectory(Record):
     appearance: str  # "small red"
     frame_width_px: int
     frame_height_px: int
-    risk: float  # 0..1: worst of: share of frames at which it was lost; colour and size near others; switch risk
+    risk: float  # 0..1: worst of: share of frames at which it was lost; colour and size near others; switch, label risk
     moments: tuple[Moment, ...]
+    named_by: str | None = None  # expert_id of who gave or confirmed the name; null: the detector or the outline alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Record):
-    kind: str  # "enters" | "leaves" | "appears" | "disappears"
+    """Something that happens to a subject, or between two; stages/algorithms/events.py says when it counts."""
+
+    # "enters" | "appears" | "leaves" | "disappears"; "starts" | "stops" | "turns"; "crosses" | "overtakes" | "nears"
+    kind: str
     track_id: int
-    tick: int
+    tick: int  # first moment surely of what is new; where it leaves or disappears, the last at which it was seen
+    since_tick: int | None = None  # last moment surely of what was before; null for ends of tracks
+    other_id: int | None = None  # whom it passes or nears
+    detail: str = ""  # what was and what is: "right to down", "left to right"
+    risk: float = 0.0  # 0..1: how near it is to being none, or another one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation(Record):
+    """Where one subject is beside another, over a stretch of moments at which both were observed."""
+
+    track_id: int
+    other_id: int
+    word: str  # "left of" | "right of" | "above" | "below"
+    start_tick: int
+    end_tick: int  # the last such moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribedClip(TrackedClip):
     trajectories: tuple[Trajectory, ...]
     events: tuple[Event, ...]
+    relations: tuple[Relation, ...]
     describer: str
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from schemas.clip import Caption, CaptionedClip, Event, Quality, Trajectory
+from schemas.clip import Caption, CaptionedClip, Event, Quality, Relation, Trajectory
 from schemas.row import Float32, Record
 
 
@@ -124,17 +124,21 @@ class Sample(Record):
     """A conversation and the program that its answer follows from."""
 
     sample_id: str
-    group_id: str  # matched pairs share it
-    family: (
-        str  # "record" | "trajectory" | "when" | "where" | "direction" | "absent" | "timeline" | "caption" | "given"
-    )
+    group_id: str  # matched pairs and twins share it
+    family: str  # of stages/algorithms/questions.py, or "given"
     direction: str  # what is asked -> what is answered: "spatial->record", "identity->trajectory", ...
-    answer_type: str  # "text" | "choice" | "box" | "interval"
+    answer_type: str  # "text" | "choice" | "box" | "interval" | "order" | "number"
     messages: tuple[Message, ...]
     program: str  # JSON, see stages/algorithms/compose.py
     evidence: str  # JSON: {"tracks": [ids], "frames": [1-based plan indices]}
-    reward: str  # JSON: {"kind": "exact" | "iou" | "interval_iou" | "choice", "value": ...}
+    reward: str  # JSON: {"kind": ..., "value": ...}, see stages/algorithms/rewards.py
     risk: float
+    difficulty: int | None = None  # observations, a subject at a planned frame, that the answer rests on; null if given
+    # A twin is about the same frames shown otherwise, see stages/algorithms/twins.py; null in all other samples.
+    twin: str | None = None  # "reversed" | "swapped" | "mirrored" | "frozen" | "slowed"
+    twin_effect: str | None = None  # on the answer: "must-change" | "must-not-change" | "unanswerable"
+    frame_order: tuple[int, ...] | None = None  # 1-based planned frames in the order shown, at the plan's times
+    mirrored: bool = False  # left for right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +199,11 @@ class PublishedSample(Record):
     scorer_domain: str
     describer: str
     split: str  # "train" | "validation", by video
+    difficulty: int | None = None
+    twin: str | None = None
+    twin_effect: str | None = None
+    frame_order: tuple[int, ...] | None = None
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +213,7 @@ class PublishedClip(Record):
     clip_id: str
     tracks: tuple[Trajectory, ...]
     events: tuple[Event, ...]
+    relations: tuple[Relation, ...]
     captions: tuple[Caption, ...]
     caption_scores: tuple[TargetScore, ...]
 

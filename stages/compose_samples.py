@@ -6,7 +6,10 @@ from typing import ClassVar
 
 from schemas.outcome import Reason, Skip
 from schemas.sample import ComposedClip, Drop, Message, Sample, ScoredClip
-from stages.algorithms.compose import compose, to_json
+from stages.algorithms.asking import to_json
+from stages.algorithms.compose import compose
+from stages.algorithms.phrasing import MOST
+from stages.algorithms.questions import FAMILIES
 from stages.base import Resources, Stage
 from stages.caption_clip import scene_of
 
@@ -19,8 +22,11 @@ class ComposeSamples(Stage[ScoredClip, ComposedClip, None]):
     caption_share: float = 0.3  # of the record questions, which also ask what happens
     max_subjects: int = 6  # of a clip that are asked about
     max_risk: float = 0.75  # label risk above which we abstain
+    families: tuple[str, ...] = tuple(FAMILIES)  # that are composed
+    wordings: int = 1  # of a question, drawn from 1 to 3: the composer's own, and others
+    max_twins: int = 5  # questions of a clip that are asked again of its twins
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources(cpus=0.25, batch_rows=8)
 
     def __post_init__(self) -> None:
@@ -29,6 +35,10 @@ class ComposeSamples(Stage[ScoredClip, ComposedClip, None]):
                 f"caption_share={self.caption_share:g} and max_risk={self.max_risk:g} lie in 0..1, "
                 f"max_subjects={self.max_subjects} is at least 1"
             )
+        if not (1 <= self.wordings <= MOST + 1 and self.max_twins >= 0):
+            raise ValueError(f"wordings={self.wordings} is 1 to {MOST + 1}, max_twins={self.max_twins} at least 0")
+        if unknown := sorted(set(self.families) - set(FAMILIES)):
+            raise ValueError(f"families: unknown {', '.join(unknown)}; known: {', '.join(FAMILIES)}")
 
     def process(self, _: None, clips: Sequence[ScoredClip], /) -> list[ComposedClip | Skip]:
         return [self._composed(clip) for clip in clips]
@@ -43,6 +53,10 @@ class ComposeSamples(Stage[ScoredClip, ComposedClip, None]):
             max_subjects=self.max_subjects,
             negatives=clip.rejected == 0,
             curve=curve,
+            families=self.families,
+            steady_camera=clip.camera == "static",
+            wordings=self.wordings,
+            max_twins=self.max_twins if "twin" in self.families else 0,
         )
         given = _given(clip)
         sure = [s for s in samples if s.risk <= self.max_risk]

@@ -7,7 +7,7 @@ from typing import ClassVar
 from schemas.clip import CaptionedClip
 from schemas.outcome import Skip
 from schemas.sample import ScoredClip
-from stages.algorithms.questions import CAPTION_QUESTION, TIMELINE_QUESTION
+from stages.algorithms.asking import CAPTION_QUESTION, TIMELINE_QUESTION
 from stages.base import Stage
 from stages.models.protocols import Target
 from stages.watching import Eyes, Watching

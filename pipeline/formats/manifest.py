@@ -4,7 +4,7 @@ Caption and questions of a row are independent of each other: each is read witho
 """
 
 from pipeline.formats.records import BadRecord, BadTurns, Entry, NoText, Turn, Values, medium_of, span_of, unmarked
-from stages.algorithms.questions import CAPTION_QUESTION
+from stages.algorithms.asking import CAPTION_QUESTION
 
 COLUMNS = ("uri", "caption", "qa", "subset", "start_s", "end_s")
 

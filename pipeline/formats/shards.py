@@ -46,6 +46,10 @@ def gather(out: Path, gathered: Gathered) -> list[InputFile]:
 def _add(sample: PublishedSample, place: Place, gathered: Gathered) -> None:
     said = sample.messages
     roles = [message.role for message in said]
+    if sample.twin is not None:
+        detail = f"{place}: its frames are shown otherwise ({sample.twin}); the film itself is what is scored"
+        gathered.reject(Rejected(sample.sample_id, sample.uri, "Twin", detail), place)
+        return
     if roles != ["user", "assistant"] * (len(roles) // 2) or not roles:
         detail = f"{place}: the roles are {', '.join(roles) or '(none)'}; user and assistant speak in turn"
         gathered.reject(Rejected(sample.sample_id, sample.uri, "BadTurns", detail), place)

@@ -66,6 +66,8 @@ def _chosen(out: Place, split: str) -> tuple[list[PublishedSample], Counter[str]
             left_out["about no medium"] += 1
         elif is_image(sample.uri):  # trained on as tiles of a picture; here all is read as films
             left_out["about an image"] += 1
+        elif sample.twin is not None:
+            left_out["about a twin"] += 1
         elif [m.role for m in sample.messages] != ["user", "assistant"]:
             left_out["more than one question"] += 1
         else:

@@ -14,8 +14,9 @@ import numpy as np
 
 from pipeline.calibrate import calibrate
 from pipeline.shapes.lessons import WHICH, Lesson, lesson, which
+from stages.algorithms.asking import BOX_FORMAT, CAPTION_QUESTION
+from stages.algorithms.compose import PAPER
 from stages.algorithms.describe import COLUMNS, COMPASS, ROWS, STILL
-from stages.algorithms.questions import BOX_FORMAT, CAPTION_QUESTION
 from stages.algorithms.scene import in_place, name
 from stages.algorithms.tpl import VIDEO, Context
 from stages.algorithms.world import RGB, SHAPE_NAMES
@@ -43,7 +44,8 @@ def examine(model: OneVision, *, films: int, folder: Path) -> dict[str, Any]:
     """Writes the scorer's card into its folder and returns it."""
     lessons = [_held_out(i, model.pixel.side_px) for i in range(films)]
     scorer = _scorer(model)
-    card = {"id": "utr-shapes", "films": films, "skill": skill(model, lessons), "tpl": tpl_by_kind(scorer, lessons)}
+    measured = {"skill": skill(model, lessons), "tpl": tpl_by_kind(scorer, lessons)}
+    card = {"id": "utr-shapes", "films": films, "taught": list(PAPER), **measured}
     card = calibrate(scorer, n_frames=lessons[0].scene.n_frames, films=films).into(card)
     (folder / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
     return card

@@ -12,8 +12,8 @@ import numpy as np
 from pipeline.held_out import Film
 from pipeline.shapes.lessons import WHICH, which
 from schemas.clip import Trajectory
+from stages.algorithms.asking import BOX_FORMAT, CAPTION_QUESTION, SPAN_FORMAT
 from stages.algorithms.describe import COMPASS, STILL
-from stages.algorithms.questions import BOX_FORMAT, CAPTION_QUESTION, SPAN_FORMAT
 from stages.algorithms.scene import Scene, global_caption, in_place, name, runs, span_text
 from stages.algorithms.world import RGB, SHAPE_NAMES
 

@@ -13,8 +13,8 @@ import numpy as np
 from pipeline.held_out import Film
 from pipeline.shapes.examine import likeliest
 from pipeline.shapes.hacking_choices import TEMPORAL, Choice, choices
+from stages.algorithms.asking import CAPTION_QUESTION, TIMELINE_QUESTION
 from stages.algorithms.draws import draws
-from stages.algorithms.questions import CAPTION_QUESTION, TIMELINE_QUESTION
 from stages.algorithms.scene import global_caption, timeline
 from stages.algorithms.tpl import FRAME, HELD, TEXT, VIDEO, Context, contexts, target_score
 from stages.models.protocols import Reading, Scorer, Target, Watched

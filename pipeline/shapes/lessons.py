@@ -15,7 +15,8 @@ import numpy as np
 from schemas.clip import Trajectory
 from schemas.time import spread
 from stages.algorithms.compose import compose
-from stages.algorithms.describe import Frame, events, trajectory
+from stages.algorithms.describe import Frame, trajectory
+from stages.algorithms.events import events, happenings
 from stages.algorithms.scene import Scene, coordinates, in_place, name
 from stages.algorithms.world import World, random_world
 from stages.media.film import round_trip
@@ -83,7 +84,8 @@ def world_scene(world: World, ticks: tuple[int, ...], n_frames: int) -> Scene:
     tracks = world.tracks([t / TICKS_A_SECOND for t in ticks], FILM_SIDE_PX)
     paths = tuple(trajectory(t, ticks, [IDENTITY] * len(ticks), frame) for t in tracks)
     plan = tuple(ticks[i] for i in spread(len(ticks), n_frames))
-    return Scene.of(plan, 0, (1, TICKS_A_SECOND), paths, tuple(e for p in paths for e in events(p, ticks)))
+    ends = tuple(e for p in paths for e in events(p, ticks))
+    return Scene.of(plan, 0, (1, TICKS_A_SECOND), paths, (*ends, *happenings(paths, frame.tick_s)))
 
 
 def which(scene: Scene) -> Conversation:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 from schemas.sample import PublishedSample
+from stages.algorithms.asking import LETTERS
 from stages.algorithms.closed import ACTIONS, PLACES
 from stages.algorithms.draws import draws
-from stages.algorithms.questions import LETTERS
 from stages.algorithms.scene import in_place
 
 MAX_SPANS = 8  # a plan of 32 frames has 528, and each is a reading of all frames

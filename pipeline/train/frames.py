@@ -15,7 +15,7 @@ from pipeline.sources import SourceError
 from pipeline.storage import store_errors
 from pipeline.train.example import Media, Shape
 from pipeline.train.mix import DataSet
-from pipeline.train.pictures import Filmed, Unreadable, media_of, rgb, shape_of, size_of
+from pipeline.train.pictures import Filmed, Unreadable, media_of, pictured, rgb, shape_of, size_of
 from pipeline.train.row_groups import RowGroups
 from stages.decode_clip import store_size
 from stages.media.child import ReadError
@@ -67,7 +67,8 @@ class PackedFrames:
         if not sample.uri:
             return None
         packed = self._jpeg(sample)
-        return media_of(sample, [rgb(packed[k].as_py(), f"frame {k} of {sample.clip_id}") for k in index], index)
+        pictures = [rgb(packed[k].as_py(), f"frame {k} of {sample.clip_id}") for k in pictured(sample, index)]
+        return media_of(sample, pictures, index)
 
     def close(self) -> None:
         self._rows.close()
@@ -125,13 +126,14 @@ class FilmFrames:
             return None
         if is_image(sample.uri):
             return media_of(sample, [rgb(self._bytes(sample), sample.uri)], index)
-        ticks = [sample.frame_tick[k] for k in index]
+        ticks = [sample.frame_tick[k] for k in pictured(sample, index)]
+        once = sorted(set(ticks))  # a decoder goes forward, and shows a frame once
         size = self._film_size(sample)
         try:
-            frames_THWC = self._reader.frames(locate(sample.uri, self._root), ticks, *size)
+            frames_THWC = self._reader.frames(locate(sample.uri, self._root), once, *size)
         except ReadError as error:
             raise Unreadable(str(error)) from error
-        return media_of(sample, list(frames_THWC), index)
+        return media_of(sample, [frames_THWC[once.index(tick)] for tick in ticks], index)
 
     def close(self) -> None:
         self._reader.close()

@@ -36,6 +36,10 @@ class Filmed(Protocol):
     def time_base_den(self) -> int: ...
     @property
     def frame_tick(self) -> tuple[int, ...]: ...
+    @property
+    def frame_order(self) -> tuple[int, ...] | None: ...
+    @property
+    def mirrored(self) -> bool: ...
 
 
 def rgb(data: bytes, what: str) -> np.ndarray:
@@ -57,6 +61,11 @@ def size_of(data: bytes, what: str) -> tuple[int, int]:
         raise Unreadable(f"{what}: {error}") from error
 
 
+def pictured(sample: Filmed, index: Sequence[int]) -> list[int]:
+    """Which planned frames, 0-based, stand where the sample shows its frames `index`; not the same in a twin."""
+    return list(index) if sample.frame_order is None else [sample.frame_order[k] - 1 for k in index]
+
+
 def _times(sample: Filmed) -> tuple[str, ...]:
     """Of the planned frames from the clip's start, as questions and the scorer write them."""
     base = sample.time_base_num, sample.time_base_den
@@ -75,7 +84,11 @@ def shape_of(sample: Filmed, size_HW: tuple[int, int]) -> Shape:
 
 
 def media_of(sample: Filmed, frames: list[np.ndarray], index: Sequence[int]) -> Media:
+    """`frames`: those of `pictured`, in that order."""
     sizes = {frame.shape for frame in frames}
     if len(sizes) != 1:
         raise Unreadable(f"{sample.uri}: its frames have {len(sizes)} sizes")
-    return Media(_kind(sample), np.stack(frames), tuple(index), _times(sample))
+    frames_THWC = np.stack(frames)
+    if sample.mirrored:
+        frames_THWC = np.ascontiguousarray(frames_THWC[:, :, ::-1])
+    return Media(_kind(sample), frames_THWC, tuple(index), _times(sample))

@@ -37,6 +37,8 @@ class TrainRow(Record):
     time_base_num: int
     time_base_den: int
     frame_tick: tuple[int, ...]
+    frame_order: tuple[int, ...] | None
+    mirrored: bool
     family: str
     messages: tuple[Message, ...]
 

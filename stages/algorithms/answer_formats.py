@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from stages.algorithms.questions import BOX_FORMAT, TRACK_FORMAT
+from stages.algorithms.asking import BOX_FORMAT, TRACK_FORMAT
 
 BOX = re.compile(r"frame(\d+):\[(\d+),(\d+),(\d+),(\d+)\]")
 TRACK = re.compile(r"Track(\d+): ([^<]*)<id\1>([^<]*)</id\1>")

@@ -11,8 +11,8 @@ from math import atan2, degrees
 
 from schemas.clip import Moment, Trajectory
 from schemas.sample import Sample
-from stages.algorithms.describe import COMPASS, STILL
-from stages.algorithms.questions import LETTERS, Program
+from stages.algorithms.asking import LETTERS, Program
+from stages.algorithms.describe import COMPASS, PLACES, STILL
 from stages.algorithms.scene import Scene, name
 
 ASKS = {
@@ -24,10 +24,6 @@ ASKS = {
     "identity": "which subject has a track: the names of all samples",
     "presence": "whether there is such a subject at all",
 }
-PLACES = tuple(
-    sorted([f"{row} {column}" for row in ("top", "bottom") for column in ("left", "right")]
-           + ["left", "right", "top", "bottom", "centre"])
-)  # fmt: skip
 SPANS = ("between", "from the start", "throughout", "to the end")
 ACTIONS = tuple(sorted([STILL, *(f"moving {way}" for way in COMPASS)]))
 YES, NO = "yes", "no"
@@ -50,6 +46,8 @@ class Closed:
 def closed(scene: Scene, video_id: str, samples: Iterable[Sample]) -> Iterator[Closed]:
     """The closed questions of a clip's samples. `scene` is the one that they were composed from."""
     for sample in samples:
+        if sample.twin is not None:
+            continue
         asks = FAMILIES.get(sample.family)
         program = json.loads(sample.program)
         question = sample.messages[0].content.removeprefix("<video>\n")

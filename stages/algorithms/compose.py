@@ -4,18 +4,23 @@ Bidirectional pairs share a group: a record asked by a spatial and by a temporal
 trajectory asked by identity, and the identity by the trajectory; when-at-place and where-at-time over one frame.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
 from schemas.clip import Trajectory
 from schemas.sample import Message, Sample
+from stages.algorithms.asking import Program, Rendered, Unanswerable, to_json
+from stages.algorithms.compose_more import more
+from stages.algorithms.compose_twins import showing_of, twins
 from stages.algorithms.describe import COLOURS, COMPASS, SHAPES, SIZES, is_labelled
 from stages.algorithms.draws import draws
-from stages.algorithms.questions import Program, Rendered, Unanswerable, render
+from stages.algorithms.questions import render
 from stages.algorithms.scene import Scene
+from stages.algorithms.twins import Showing
 
+PAPER = ("record", "trajectory", "when", "where", "direction", "absent", "timeline", "caption")
+ROLES = ("user", "assistant")
 SPATIAL = ("coordinate", "location", "appearance")
 TEMPORAL = ("frames", "time", "action")
 
@@ -29,34 +34,61 @@ def compose(
     max_subjects: int = 6,
     negatives: bool = True,
     curve: Sequence[float] | None = None,
+    families: Collection[str] = PAPER,
+    steady_camera: bool = True,
+    wordings: int = 1,
+    max_twins: int = 0,
 ) -> list[Sample]:
     """All samples of a clip, in a fixed order; of more subjects than `max_subjects`, as many are drawn.
 
     Without `negatives` nothing is said to be absent: where tracks were rejected, somebody unnamed is there.
     `curve` (nats by planned frame, of the clip's caption) draws the query frames from those that alone tell least.
+    Speeds are compared only with a `steady_camera`. Questions are asked in one of `wordings` (phrasing.py), and at most
+    `max_twins` of them again of twins.
     """
     rng = draws(seed, f"{clip_id}/compose")
+    asked = sorted(rng.permutation(len(scene.tracks))[:max_subjects])
+    groups: list[Sequence[Program]] = list(_groups(scene, rng, caption_share, asked, negatives, curve))
+    if set(families) - set(PAPER):
+        others = draws(seed, f"{clip_id}/more")  # so that the paper's families are drawn alike with and without them
+        tracks = [scene.tracks[i] for i in asked]
+        groups += more(scene, tracks, others, negatives=negatives, steady_camera=steady_camera)
+    words = draws(seed, f"{clip_id}/wordings")
     samples: list[Sample] = []
-    for group, programs in enumerate(_groups(scene, rng, caption_share, max_subjects, negatives, curve)):
+    for group, programs in enumerate(groups):
         for program in programs:
+            if program["op"] not in families:
+                continue
             try:
-                rendered = render(scene, program)
+                said = _worded(scene, program, int(words.integers(wordings)))
             except Unanswerable:
                 continue  # not a loss: this scene has no single answer to that question
-            samples.append(_sample(f"{clip_id}-q{len(samples):03d}", f"{clip_id}-g{group:03d}", program, rendered))
+            samples.append(_sample(f"{clip_id}-q{len(samples):03d}", f"{clip_id}-g{group:03d}", *said))
+    for program, group_id in twins(scene, samples, draws(seed, f"{clip_id}/twins"), max_twins, steady_camera):
+        said = render(scene, program)
+        samples.append(_sample(f"{clip_id}-q{len(samples):03d}", group_id, program, said, showing_of(scene, program)))
     return samples
+
+
+def _worded(scene: Scene, program: Program, say: int) -> tuple[Program, Rendered]:
+    """The program in that wording, or in the composer's own where it has no other."""
+    if say:
+        try:
+            return (worded := {**program, "say": say}), render(scene, worded)
+        except Unanswerable:
+            pass
+    return program, render(scene, program)
 
 
 def _groups(
     scene: Scene,
     rng: np.random.Generator,
     caption_share: float,
-    max_subjects: int,
+    asked: Sequence[int],
     negatives: bool,
     curve: Sequence[float] | None,
 ) -> Iterator[list[Program]]:
     """Matched pairs of programs, subject by subject, then those about the whole clip."""
-    asked = sorted(rng.permutation(len(scene.tracks))[:max_subjects])
     for track in (scene.tracks[i] for i in asked):
         seen = scene.seen(track)
         if not seen:
@@ -140,11 +172,13 @@ def _absent(scene: Scene, rng: np.random.Generator) -> str | None:
     return str(rng.choice(free)) if free else None
 
 
-def _sample(sample_id: str, group_id: str, program: Program, rendered: Rendered) -> Sample:
+def _sample(
+    sample_id: str, group_id: str, program: Program, rendered: Rendered, shown: Showing | None = None
+) -> Sample:
     return Sample(
         sample_id=sample_id,
         group_id=group_id,
-        family=program["op"],
+        family=program["of"]["op"] if shown else program["op"],
         direction=rendered.direction,
         answer_type=rendered.answer_type,
         messages=messages(rendered),
@@ -152,17 +186,21 @@ def _sample(sample_id: str, group_id: str, program: Program, rendered: Rendered)
         evidence=to_json({"tracks": list(rendered.track_ids), "frames": list(rendered.frames)}),
         reward=to_json(rendered.reward),
         risk=rendered.risk,
+        difficulty=difficulty(rendered),
+        twin=program["kind"] if shown else None,
+        twin_effect=rendered.twin_effect,
+        frame_order=shown.order if shown else None,
+        mirrored=shown is not None and shown.mirrored,
     )
 
 
-def messages(rendered: Rendered) -> tuple[Message, Message]:
-    """The conversation: the field's `<video>` mark, the question, the answer."""
-    return (
-        Message(role="user", content=f"<video>\n{rendered.question}"),
-        Message(role="assistant", content=rendered.answer),
-    )
+def difficulty(rendered: Rendered) -> int:
+    """How many observations the answer rests on: its subjects, at its planned frames."""
+    return max(1, len(rendered.track_ids)) * len(rendered.frames)
 
 
-def to_json(value: object) -> str:
-    """JSON with one spelling for one value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+def messages(rendered: Rendered) -> tuple[Message, ...]:
+    """The conversation: the field's `<video>` mark, the questions, the answers."""
+    turns = (*rendered.history, (rendered.question, rendered.answer))
+    said = [Message(role=role, content=text) for turn in turns for role, text in zip(ROLES, turn, strict=True)]
+    return (Message(role="user", content=f"<video>\n{said[0].content}"), *said[1:])

@@ -39,7 +39,7 @@ def density(samples: Iterable[Sample], edge_s: Sequence[float]) -> Density:
     tokens, cited = 0, set[int]()
     for sample in samples:
         tokens += sum(len(WORD.findall(m.content)) for m in sample.messages if m.role == "assistant")
-        if sample.family not in WHOLE:
+        if sample.family not in WHOLE and sample.twin is None:  # a twin's frames are not the clip's
             cited.update(json.loads(sample.evidence)["frames"])
     planned = len(edge_s) - 1
     return Density(tokens, edge_s[-1] - edge_s[0], len(cited), planned, _longest(cited, edge_s))

@@ -1,4 +1,4 @@
-"""Words for what a track does: colour, size, shape, place, motion, entering and leaving. Geometry only, no model.
+"""Words for what a track does: colour, size, shape, place, motion. Geometry only, no model.
 
 Each word comes with a risk, 0..1: 0 where the measurement is far from the next word, 1 where it sits on the border.
 The borders and the margins are in the constants below; `risk` is what the select stage abstains on.
@@ -7,13 +7,15 @@ The borders and the margins are in the constants below; `risk` is what the selec
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import atan2, degrees, hypot
 from statistics import median
 
-from schemas.clip import Affine, Box, Detection, Event, Moment, Track, Trajectory
+from schemas.clip import Affine, Box, Detection, Moment, Track, Trajectory
 
 COLUMNS = ("left", "centre", "right")
 ROWS = ("top", "centre", "bottom")
+PLACES = ("bottom", "bottom left", "bottom right", "centre", "left", "right", "top", "top left", "top right")
 COMPASS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")  # by 45 degrees, y down
 STILL = "still"
 SHAPES = ("circle", "square", "triangle")
@@ -134,7 +136,7 @@ def appearance(track: Track, frame: Frame) -> tuple[str, float]:
 
     The size word is of the picture: a "small car" is one far away, so what has a label has none.
     """
-    seen = track.observations
+    seen = observed(track)
     rgb = [median(o.rgb[c] for o in seen) for c in range(3)]
     if track.label:
         colour = colour_word(rgb)
@@ -161,9 +163,17 @@ def shape_word(observations: Sequence[Detection], width_px: int, height_px: int)
     return "object"
 
 
+def observed(track: Track) -> tuple[Detection, ...]:
+    """What was seen of it, without what was filled in."""
+    return tuple(o for o in track.observations if not o.interpolated)
+
+
 def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Affine], frame: Frame) -> Trajectory:
-    """The attribute trajectory of a track: one moment for each frame at which it was observed."""
-    seen = track.observations
+    """The attribute trajectory of a track: one moment for each frame at which it was observed or, marked, filled in.
+
+    What was filled in changes no word and no risk of what was observed.
+    """
+    seen = observed(track)
     looks, looks_risk = appearance(track, frame)
     points = [_compensated(o.box_xyxy_px, camera_path[o.frame]) for o in seen]
     times = [track_tick[o.frame] * frame.tick_s for o in seen]
@@ -172,7 +182,10 @@ def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Af
     if track.label:
         size_px = median(((x2 - x1) * (y2 - y1)) ** 0.5 for x1, y1, x2, y2 in (o.box_xyxy_px for o in seen))
         window_s, scale_px = LABELLED_WINDOW_S, min(scale_px, size_px * LABELLED_SPEED_BORDER / SPEED_BORDER)
-    words = [_motion_at(k, points, times, scale_px, window_s) for k in range(len(seen))]
+    words = {o.frame: _motion_at(k, points, times, scale_px, window_s) for k, o in enumerate(seen)}
+    for before, o in pairwise(track.observations):
+        if o.interpolated:
+            words[o.frame] = (words[before.frame][0], 1.0)
     return Trajectory(
         track_id=track.track_id,
         name=track.label or shape_word(seen, frame.width_px, frame.height_px),
@@ -187,48 +200,52 @@ def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Af
                 location=place(o.box_xyxy_px, frame.width_px, frame.height_px),
                 action=_phrase(word),
                 action_risk=risk,
+                interpolated=o.interpolated,
             )
-            for o, (word, risk) in zip(seen, words, strict=True)
+            for o in track.observations
+            for word, risk in [words[o.frame]]
         ),
     )
 
 
-def events(path: Trajectory, track_tick: Sequence[int]) -> tuple[Event, ...]:
-    """Entering and appearing, leaving and disappearing, where they happen inside the clip.
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of one motion: indices of its first and last moment."""
 
-    A detector that finds or loses a subject away from the edge tells of itself: that is no event.
-    """
-    found: list[Event] = []
-    first, last = path.moments[0], path.moments[-1]
-    # Two grid steps: the tracker needs two frames to confirm a subject.
-    if first.tick > track_tick[min(2, len(track_tick) - 1)]:
-        kind = "enters" if _at_edge(path, first) else "appears"
-        found.append(Event(kind=kind, track_id=path.track_id, tick=first.tick))
-    if last.tick < track_tick[max(0, len(track_tick) - 3)]:
-        kind = "leaves" if _at_edge(path, last) else "disappears"
-        found.append(Event(kind=kind, track_id=path.track_id, tick=last.tick))
-    return tuple(e for e in found if not is_labelled(path) or e.kind in ("enters", "leaves"))
+    word: str  # "right", "still"
+    first: int
+    last: int
 
 
-def phases(path: Trajectory, tick_s: float) -> tuple[str, ...]:
-    """The motions of a subject in order, without jitter and blends: ("right", "still"); empty where all is jitter."""
-    runs: list[list[Moment]] = []
-    for moment in path.moments:
-        if runs and runs[-1][-1].action == moment.action:
-            runs[-1].append(moment)
+def steady(path: Trajectory, tick_s: float) -> tuple[Phase, ...]:
+    """The motions of a subject in order, without jitter and blends; empty where all is jitter."""
+    runs: list[tuple[int, int]] = []
+    for k, moment in enumerate(path.moments):
+        if runs and path.moments[runs[-1][0]].action == moment.action:
+            runs[-1] = (runs[-1][0], k)
         else:
-            runs.append([moment])
-    step_s = (path.moments[-1].tick - path.moments[0].tick) * tick_s / max(1, len(path.moments) - 1)
-    words: list[str] = []
-    for i, run in enumerate(runs):
+            runs.append((k, k))
+    ticks = [m.tick for m in path.moments]
+    step_s = (ticks[-1] - ticks[0]) * tick_s / max(1, len(ticks) - 1)
+    found: list[Phase] = []
+    for i, (first, last) in enumerate(runs):
         # Between two motions the window sees both, for its whole width: "up left, then left, then down left".
         inside = 0 < i < len(runs) - 1
         window_s = LABELLED_WINDOW_S if is_labelled(path) else WINDOW_S
         least_s = max(MIN_PHASE_S, 2 * window_s + step_s) if inside else MIN_PHASE_S
-        long_enough = (run[-1].tick - run[0].tick) * tick_s + step_s >= least_s - 1e-9
-        if long_enough and (not words or words[-1] != run[0].action):
-            words.append(run[0].action)
-    return tuple(word.removeprefix("moving ") for word in words)
+        if (ticks[last] - ticks[first]) * tick_s + step_s < least_s - 1e-9:
+            continue
+        word = path.moments[first].action.removeprefix("moving ")
+        if found and found[-1].word == word:
+            found[-1] = Phase(word, found[-1].first, last)
+        else:
+            found.append(Phase(word, first, last))
+    return tuple(found)
+
+
+def phases(path: Trajectory, tick_s: float) -> tuple[str, ...]:
+    """The words of `steady`: ("right", "still")."""
+    return tuple(phase.word for phase in steady(path, tick_s))
 
 
 def _motion_at(
@@ -263,10 +280,11 @@ def _compensated(box: Box, to_first: Affine) -> tuple[float, float]:
     return a * x + b * y + tx, c * x + d * y + ty
 
 
+def edge_gap(box: Box, width_px: int, height_px: int) -> float:
+    """How far a box is from the nearest edge, in sides of the frame."""
+    x1, y1, x2, y2 = box
+    return min(x1 / width_px, y1 / height_px, 1 - x2 / width_px, 1 - y2 / height_px)
+
+
 def _touches(box: Box, width_px: int, height_px: int) -> bool:
-    x, y = EDGE * width_px, EDGE * height_px
-    return box[0] <= x or box[1] <= y or box[2] >= width_px - x or box[3] >= height_px - y
-
-
-def _at_edge(path: Trajectory, moment: Moment) -> bool:
-    return _touches(moment.box_xyxy_px, path.frame_width_px, path.frame_height_px)
+    return edge_gap(box, width_px, height_px) <= EDGE

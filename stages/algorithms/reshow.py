@@ -14,12 +14,16 @@ from statistics import median
 from typing import Any
 
 from schemas.clip import Box, Event, Moment, Trajectory
+from stages.algorithms.asking import Program, Rendered, Unanswerable
 from stages.algorithms.describe import phases, place
-from stages.algorithms.questions import Program, Rendered, Unanswerable, render
+from stages.algorithms.questions import render
 from stages.algorithms.scene import Scene
 
 BOX_ERROR = 0.01  # of the frame side: that of a good track (describe.PLACE_MARGIN is twice that)
-KEYS = frozenset({"op", "track", "by", "frame", "first", "last", "caption", "ask", "location", "options", "subject"})
+KEYS = frozenset(
+    {"op", "track", "by", "frame", "first", "last", "caption", "ask", "location", "options", "subject", "say", "kind"}
+    | {"event", "events", "motion", "tracks", "axis", "side", "of"}
+)
 MAX_DOUBTS = 3  # subjects that may be there or not at a shown frame: scenes double with each
 
 
@@ -83,6 +87,8 @@ def moved(program: Program, old_tick: Sequence[int], new_tick: Sequence[int]) ->
     if unknown := sorted(program.keys() - KEYS):  # which may hold frames, and would be taken over unmoved
         raise NotShown("unknown_program", f"its program has {', '.join(unknown)}, which exports do not know")
     new = dict(program)
+    if "of" in program:
+        new["of"] = moved(program["of"], old_tick, new_tick)
     if "frame" in program:
         asked = old_tick[program["frame"] - 1]
         nearest = min(range(len(new_tick)), key=lambda k: abs(new_tick[k] - asked))

@@ -9,6 +9,10 @@ A reward is JSON: {"kind": ..., "value": ...}.
 - iou: mean IoU of the boxes over the frames that are asked for or said; a frame that is said twice counts 0, so that
   guesses do not pay. Boxes in any unit: IoU is the same in pixels, thousandths and shares, as long as both use one.
 - interval_iou: frames in both spans over frames in either, ends included; 0 where several spans are said.
+- order: letters in order. 1 where all pairs of them stand right, 0 where half do or fewer, as by guessing, and where
+  the letters are not those that are asked for, each once.
+- count: the number. An answer with several numbers has none right.
+- seconds: likewise; 1 up to `within` off, then less, 0 from twice that on: {"seconds": ..., "within": ...}.
 An answer, whatever it holds, never raises; a reward of another kind, or none, raises ValueError.
 """
 
@@ -29,7 +33,7 @@ def reward(answer: str, reward_json: str) -> float:
     try:
         wanted = json.loads(reward_json)
         kind, value = wanted["kind"], wanted["value"]
-        return {"exact": _exact, "choice": _choice, "iou": _iou, "interval_iou": _interval_iou}[kind](answer, value)
+        return KINDS[kind](answer, value)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no reward: {reward_json[:200]!r}: {type(error).__name__}: {error}") from error
 
@@ -62,6 +66,29 @@ def _interval_iou(answer: str, value: list[int]) -> float:
     return max(0, both) / either if a <= b else 0.0
 
 
+def _order(answer: str, value: list[str]) -> float:
+    if len(value) < 2:
+        raise ValueError(f"{value} is no order")
+    said = [(a or b).upper() for a, b in LETTER.findall(answer)]
+    if sorted(said) != sorted(value) or len(set(value)) != len(value):
+        return 0.0
+    pairs = [(a, b) for i, a in enumerate(value) for b in value[i + 1 :]]
+    right = sum(said.index(a) < said.index(b) for a, b in pairs)
+    return max(0.0, 2 * right / len(pairs) - 1)
+
+
+def _count(answer: str, value: int) -> float:
+    return float([float(number) for number in NUMBERS.findall(answer)] == [float(value)])
+
+
+def _seconds(answer: str, value: dict[str, float]) -> float:
+    said = NUMBERS.findall(answer)
+    if len(said) != 1:
+        return 0.0
+    within = float(value["within"])
+    return min(1.0, max(0.0, 2.0 - abs(float(said[0]) - value["seconds"]) / within))
+
+
 def _box(numbers: list[str]) -> Box:
     x1, y1, x2, y2 = map(float, numbers)
     return x1, y1, x2, y2
@@ -81,3 +108,14 @@ def overlap(one: Box, other: Box) -> float:
 
 def _area(box: Box) -> float:
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+KINDS = {
+    "exact": _exact,
+    "choice": _choice,
+    "iou": _iou,
+    "interval_iou": _interval_iou,
+    "order": _order,
+    "count": _count,
+    "seconds": _seconds,
+}

@@ -1,7 +1,8 @@
 """What questions are asked about: the tracks of a clip at its planned frames. Verify rebuilds it from the shards."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from schemas.clip import Box, Event, Moment, Trajectory
 from schemas.time import seconds
@@ -19,6 +20,11 @@ class Scene:
     tracks: tuple[Trajectory, ...]  # those that a planned frame shows: the others cannot be asked about
     events: tuple[Event, ...]
     names: frozenset[str]  # of all subjects of the clip, also of those between two planned frames
+    _seen: Mapping[int, Mapping[int, Moment]] = field(init=False, repr=False, compare=False)  # by id() of a track
+
+    def __post_init__(self) -> None:
+        # Every question asks for it several times: without this, half of the time that composing takes.
+        object.__setattr__(self, "_seen", {id(track): self._observed(track) for track in self.tracks})
 
     @classmethod
     def of(
@@ -55,13 +61,26 @@ class Scene:
 
     def at(self, track: Trajectory, frame: int) -> Moment | None:
         """What the subject does at a planned frame, or None where it was not observed."""
-        tick = self.frame_tick[frame - 1]
-        return next((m for m in track.moments if m.tick == tick), None)
+        return self.seen(track).get(frame)
 
-    def seen(self, track: Trajectory) -> dict[int, Moment]:
+    def seen(self, track: Trajectory) -> Mapping[int, Moment]:
         """The planned frames at which the subject was observed, ascending."""
+        known = self._seen.get(id(track))
+        return self._observed(track) if known is None else known
+
+    def _observed(self, track: Trajectory) -> Mapping[int, Moment]:
         by_tick = {m.tick: m for m in track.moments}
         return {k: by_tick[t] for k, t in enumerate(self.frame_tick, start=1) if t in by_tick}
+
+    def between(self, event: Event) -> tuple[int, int] | None:
+        """The planned frames around an event, the last that shows what was before and the first that shows what is
+        after; None where one of them is not shown."""
+        is_end = event.kind in ("leaves", "disappears")
+        before = event.tick if is_end else event.tick - 1 if event.since_tick is None else event.since_tick
+        after = event.tick + 1 if is_end else event.tick
+        first = bisect_right(self.frame_tick, before)
+        last = bisect_left(self.frame_tick, after) + 1
+        return (first, last) if first >= 1 and last <= self.n_frames else None
 
     def event(self, track: Trajectory, kinds: tuple[str, str]) -> str | None:
         """Which of two kinds of event happens to the subject, if one does."""

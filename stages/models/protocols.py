@@ -59,6 +59,7 @@ class Scorer(Protocol):
 
     thresholds: Thresholds | None  # None: not calibrated, so no verdict can be given
     n_frames: int | None  # the plan length that it was calibrated for
+    taught: tuple[str, ...] | None  # families of questions that it can read; None: any
     floor: float  # nats a token: how far two ways of computing one log-probability lie apart in this number format
 
     def card(self, frames_THWC: np.ndarray) -> ScorerCard:

@@ -39,6 +39,7 @@ class TransformersScorer:
         self._headed = prompt == "frames"
         self.floor = FLOOR[family.model.dtype]
         self.n_frames: int | None = self._card.get("n_frames")
+        self.taught: tuple[str, ...] | None = tuple(self._card["taught"]) if "taught" in self._card else None
         self.thresholds = self._thresholds()
 
     def card(self, frames_THWC: np.ndarray) -> ScorerCard:

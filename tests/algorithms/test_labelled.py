@@ -3,10 +3,12 @@
 import pytest
 
 from schemas.clip import Box, Detection, Event, Track, Trajectory
+from stages.algorithms.asking import Unanswerable
 from stages.algorithms.camera import IDENTITY
 from stages.algorithms.compose import compose
-from stages.algorithms.describe import Frame, events, trajectory
-from stages.algorithms.questions import Unanswerable, render
+from stages.algorithms.describe import Frame, trajectory
+from stages.algorithms.events import events
+from stages.algorithms.questions import render
 from stages.algorithms.scene import Scene, global_caption, name, timeline
 
 TICKS = tuple(range(0, 20))  # of a tenth of a second

@@ -8,8 +8,8 @@ import numpy as np
 from pipeline.shapes.lessons import TICKS_A_SECOND, world_scene
 from schemas.clip import Event, Trajectory
 from schemas.sample import Sample
-from stages.algorithms.compose import compose, messages, to_json
-from stages.algorithms.questions import Rendered
+from stages.algorithms.asking import Rendered, to_json
+from stages.algorithms.compose import compose, messages
 from stages.algorithms.reshow import Shown
 from stages.algorithms.scene import name
 from stages.algorithms.world import World, random_world

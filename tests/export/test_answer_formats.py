@@ -19,7 +19,7 @@ from stages.algorithms.answer_formats import (
     reward_written,
     written,
 )
-from stages.algorithms.questions import BOX_FORMAT, TRACK_FORMAT
+from stages.algorithms.asking import BOX_FORMAT, TRACK_FORMAT
 
 PICTURE = Picture(width_px=640, height_px=360, times=["0.00 s", "0.35 s", "1.25 s"])
 TEXT = (

@@ -81,7 +81,7 @@ def test_the_report_is_whole_and_needs_no_other_file(built: tuple[Path, Manifest
     assert {load.split(",")[0] for load in tags.loads} == {"data:image/jpeg;base64"}
     assert "3 of 10 clips lie outside the scorer" in page
     assert "no video stream &lt;b&gt;" in page
-    assert page.count('<article class="sample">') == 12
+    assert page.count('<article class="sample">') == 24
 
 
 def test_no_warning_where_all_clips_are_in_the_domain():
@@ -103,7 +103,7 @@ def test_the_gallery_covers_families_and_domains_and_is_the_same_twice(built: tu
     shown = built[2].gallery()
     assert {e.sample.family for e in shown} == set(built[2].families)
     assert {e.clip.scorer.scorer_domain for e in shown} == {"in", "out"}
-    assert len({e.sample.sample_id for e in shown}) == 12
+    assert len({e.sample.sample_id for e in shown}) == 24
     again = Tally()
     list(counted(again, corpus(7)))
     assert [e.sample.sample_id for e in again.gallery()] == [e.sample.sample_id for e in shown]

@@ -15,7 +15,7 @@ from pipeline.sources import SourceError
 from schemas.outcome import Outcome
 from schemas.pair import PairClip, Text
 from schemas.sample import PublishedSample
-from stages.algorithms.questions import CAPTION_QUESTION
+from stages.algorithms.asking import CAPTION_QUESTION
 from tests.score.conftest import talk
 
 
