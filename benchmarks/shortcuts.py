@@ -35,12 +35,19 @@ def groups(n_worlds: int) -> Iterator[Group]:
     """The matched pairs of generated clips, as a build composes them of perfect tracks."""
     rng, stage = np.random.default_rng(SEED), ComposeSamples()
     for k in range(n_worlds):
-        world = random_world(rng)
+        world = random_world(rng, max_shapes=3)
         ticks = tuple(range(0, int(world.duration_s * TICKS_A_SECOND), TICKS_A_SECOND // 10))
         scene = world_scene(world, ticks, N_FRAMES)
         samples = [
             s
-            for s in compose(scene, clip_id=f"world{k}", seed=stage.seed, caption_share=stage.caption_share)
+            for s in compose(
+                scene,
+                clip_id=f"world{k}",
+                seed=stage.seed,
+                caption_share=stage.caption_share,
+                families=stage.families,
+                max_twins=stage.max_twins,
+            )
             if s.risk <= stage.max_risk
         ]
         questions: defaultdict[str, list[Closed]] = defaultdict(list)

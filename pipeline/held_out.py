@@ -155,7 +155,7 @@ def texts(film: Film, rng: np.random.Generator) -> list[Text]:
 
 def _motion_kind(scene: Scene) -> str:
     """What a caption mainly tells: events before the order of motions, these before ends, these before a motion."""
-    if scene.events:
+    if scene.has_ends:
         return "appears"
     steps = [scene.phases(t) for t in scene.tracks]
     if any(len(s) > 1 for s in steps):

@@ -51,7 +51,7 @@ class ComposeSamples(Stage[ScoredClip, ComposedClip, None]):
             seed=self.seed,
             caption_share=self.caption_share,
             max_subjects=self.max_subjects,
-            negatives=clip.rejected == 0,
+            all_tracked=clip.rejected == 0,
             curve=curve,
             families=self.families,
             steady_camera=clip.camera == "static",

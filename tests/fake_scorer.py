@@ -102,6 +102,7 @@ class FakeScorer:
 
     thresholds: Thresholds | None = THRESHOLDS
     n_frames: int | None = 8
+    taught: tuple[str, ...] | None = None
     floor: float = 1e-5
 
     def card(self, frames_THWC: np.ndarray) -> ScorerCard:

@@ -130,7 +130,7 @@ def held_out_films(count: int) -> list[Film]:
         if _turns(random_world(np.random.default_rng([HELD_OUT_SEED, number]))):  # else it costs no film
             film = held_out(HELD_OUT_SEED, number, N_FRAMES)
             turns = any(len(steps) == 2 and STILL not in steps for steps in map(film.scene.phases, film.scene.tracks))
-            if len(film.scene.tracks) == SUBJECTS and film.all_visible and turns and not film.scene.events:
+            if len(film.scene.tracks) == SUBJECTS and film.all_visible and turns and not film.scene.has_ends:
                 found.append(film)
         number += 1
     return found

@@ -27,7 +27,8 @@ def absent(scene: Scene, program: Program) -> Rendered:
     answer = f"No {subject} moves in this video."
     return Rendered(
         f"What is the track of the moving {subject}? {TRACK_FORMAT}", answer, "identity->none", "text",
-        {"kind": "exact", "value": answer}, (), tuple(range(1, scene.n_frames + 1)), 0.0,
+        {"kind": "exact", "value": answer}, (), tuple(range(1, scene.n_frames + 1)),
+        max((t.risk for t in scene.tracks), default=0.0),  # one that is there may have been called another name
     )  # fmt: skip
 
 

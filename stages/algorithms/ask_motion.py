@@ -13,7 +13,7 @@ from stages.algorithms.asking import (
     Unanswerable,
     named,
 )
-from stages.algorithms.describe import EDGE, LABELLED_WINDOW_S, STILL, WINDOW_S, Phase, edge_gap, is_labelled, steady
+from stages.algorithms.describe import EDGE, LABELLED_WINDOW_S, STILL, WINDOW_S, Phase, edge_gap, is_labelled
 from stages.algorithms.scene import Scene, name, runs, span_text
 
 MIN_FRAMES = 2  # that show a motion which is asked about
@@ -31,7 +31,7 @@ def doing(scene: Scene, program: Program) -> Rendered:
         if not said or said[-1] != word:
             said.append(word)
     span = scene.frame_tick[first - 1], scene.frame_tick[last - 1]
-    ends = [(p.word, *_ticks(track, p)) for p in _steady(scene, track)]
+    ends = [(p.word, *_ticks(track, p)) for p in scene.steady(track)]
     within = [word for word, start, end in ends if start <= span[1] and end >= span[0]]
     if said != within:  # a short motion between two frames, or a blend of two at one
         raise Unanswerable(f"track {track.track_id}: the frames tell {said}, all moments {within}")
@@ -71,7 +71,7 @@ def lasting(scene: Scene, program: Program) -> Rendered:
     phase = _only(scene, track, word)
     _ends_seen(scene, track, phase)
     ticks, tick_s = [m.tick for m in track.moments], scene.time_base_num / scene.time_base_den
-    steadies = _steady(scene, track)
+    steadies = scene.steady(track)
     at = steadies.index(phase)
     # A change lies between the last moment of one motion and the first of the next one; half of that is not known.
     before = steadies[at - 1].last if at else 0
@@ -115,12 +115,8 @@ def away(scene: Scene, program: Program) -> Rendered:
     )  # fmt: skip
 
 
-def _steady(scene: Scene, track: Trajectory) -> tuple[Phase, ...]:
-    return steady(track, scene.time_base_num / scene.time_base_den)
-
-
 def _only(scene: Scene, track: Trajectory, word: str) -> Phase:
-    found = [p for p in _steady(scene, track) if p.word == word]
+    found = [p for p in scene.steady(track) if p.word == word]
     if len(found) != 1:
         raise Unanswerable(f"track {track.track_id} moves so {len(found)} times: {word}")
     return found[0]

@@ -24,7 +24,7 @@ from stages.algorithms.asking import (
     track_reward,
     unique,
 )
-from stages.algorithms.describe import is_labelled
+from stages.algorithms.describe import STILL, is_labelled
 from stages.algorithms.scene import (
     Scene,
     a_name,
@@ -67,6 +67,8 @@ def record(scene: Scene, program: Program) -> Rendered:
         raise Unanswerable(f"unknown attribute {by!r}")
     if by in ("frames", "time") and (first, last) == (1, scene.n_frames):
         raise Unanswerable(f"track {track.track_id} is seen throughout")
+    if by == "action" and moment.action == STILL:
+        raise Unanswerable("what stands still all the time is not tracked, and may be meant")
     if by in ("frames", "time"):
         ends_known(scene, track, first, last)
     unique([t for t in scene.tracks if same[by](t, scene.at(t, frame))], f"{by} at frame{frame}")

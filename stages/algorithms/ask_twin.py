@@ -19,7 +19,7 @@ ASKED = {
     "reversed": (*AT_FRAMES, *MOTION),
     "swapped": (*AT_FRAMES, "direction", "order", "next"),
     "mirrored": (*AT_FRAMES, *MOTION),
-    "frozen": (*AT_FRAMES, "direction", "happens", "order", "next", "faster", "acting", "lasting"),
+    "frozen": ("where", "when", "beside", "direction", "happens", "order", "next", "faster", "acting", "lasting"),
     "slowed": (*AT_FRAMES, "direction"),
 }
 IN_STILLS = "This cannot be told: the video shows one picture all the time."

@@ -7,6 +7,7 @@ reward and evidence (stages/algorithms/questions.py has them all).
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from schemas.clip import Moment, Trajectory
@@ -98,7 +99,10 @@ def place_risk_of(track: Trajectory, moment: Moment) -> float:
 def caption_risk(scene: Scene) -> float:
     """The caption names first and last places, and motions, of each subject."""
     ends = [(t, m) for t in scene.tracks for m in (t.moments[0], t.moments[-1])]
-    return max([place_risk_of(t, m) for t, m in ends] + [t.risk for t in scene.tracks])
+    told = [
+        median(m.action_risk for m in t.moments[p.first : p.last + 1]) for t in scene.tracks for p in scene.steady(t)
+    ]
+    return max([place_risk_of(t, m) for t, m in ends] + [t.risk for t in scene.tracks] + told)
 
 
 def track_reward(scene: Scene, track: Trajectory) -> dict[str, Any]:

@@ -7,12 +7,15 @@ or a whole track, cannot be guessed and is no part of it.
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import permutations
 from math import atan2, degrees
 
 from schemas.clip import Moment, Trajectory
 from schemas.sample import Sample
-from stages.algorithms.asking import LETTERS, Program
+from stages.algorithms.ask_two import SIDES
+from stages.algorithms.asking import LETTERS, Program, Unanswerable
 from stages.algorithms.describe import COMPASS, PLACES, STILL
+from stages.algorithms.questions import render
 from stages.algorithms.scene import Scene, name
 
 ASKS = {
@@ -23,6 +26,11 @@ ASKS = {
     "action": "what it does at a frame: still, or one of eight ways",
     "identity": "which subject has a track: the names of all samples",
     "presence": "whether there is such a subject at all",
+    "premise": "whether what is asked about happens at all",
+    "motion": "what it does between two frames",
+    "side": "on which side of another one it is",
+    "count": "how many are seen at a frame",
+    "order": "in which order things happen",
 }
 SPANS = ("between", "from the start", "throughout", "to the end")
 ACTIONS = tuple(sorted([STILL, *(f"moving {way}" for way in COMPASS)]))
@@ -110,9 +118,53 @@ def _absent(scene: Scene, program: Program) -> Iterator[Asked]:
     yield "presence", NO, (NO, YES), ((IN_MIDDLE, _in_middle(scene, program["subject"])),)
 
 
+def _lettered(scene: Scene, program: Program) -> Iterator[Asked]:
+    """Events and subjects of this clip alone are the options: only where the right one stands can be guessed."""
+    said = render(scene, program)
+    value, n = said.reward["value"], len(said.reward.get("options", program.get("events", ())))
+    if said.answer_type == "order":
+        yield "order", "".join(value), tuple(sorted(map("".join, permutations(LETTERS[:n])))), ()
+        return
+    yield "letter", value, tuple(LETTERS[:n]), ()
+    if program["op"] == "choice" and program["of"]["op"] == "happens":
+        yield from _happens(scene, program["of"])
+
+
+def _happens(scene: Scene, program: Program) -> Iterator[Asked]:
+    yield "premise", YES if render(scene, program).answer_type == "interval" else NO, (NO, YES), ()
+
+
+def _doing(scene: Scene, program: Program) -> Iterator[Asked]:
+    yield "motion", render(scene, program).answer, (), ()
+
+
+def _beside(scene: Scene, program: Program) -> Iterator[Asked]:
+    answers = tuple(f"{side.capitalize()} it." for side in SIDES[program["axis"]])
+    middle = {**program, "frame": _middle(scene)}
+    yield (
+        "side",
+        render(scene, program).answer,
+        tuple(sorted(answers)),
+        (("as in the middle frame", _said(scene, middle)),),
+    )
+
+
+def _count(scene: Scene, program: Program) -> Iterator[Asked]:
+    middle = {**program, "frame": _middle(scene)}
+    yield "count", render(scene, program).answer, (), (("as many as in the middle frame", _said(scene, middle)),)
+
+
+def _said(scene: Scene, program: Program) -> str | None:
+    try:
+        return render(scene, program).answer
+    except Unanswerable:
+        return None
+
+
 FAMILIES: dict[str, Callable[[Scene, Program], Iterator[Asked]]] = {
     "direction": _direction, "where": _where, "when": _when, "record": _record, "trajectory": _trajectory,
-    "absent": _absent,
+    "absent": _absent, "order": _lettered, "next": _lettered, "faster": _lettered, "choice": _lettered,
+    "happens": _happens, "doing": _doing, "beside": _beside, "count": _count,
 }  # fmt: skip
 IN_MIDDLE = "yes if seen in the middle frame"
 

@@ -16,7 +16,7 @@ from stages.algorithms.compose_twins import showing_of, twins
 from stages.algorithms.describe import COLOURS, COMPASS, SHAPES, SIZES, is_labelled
 from stages.algorithms.draws import draws
 from stages.algorithms.questions import render
-from stages.algorithms.scene import Scene
+from stages.algorithms.scene import Scene, is_followed
 from stages.algorithms.twins import Showing
 
 PAPER = ("record", "trajectory", "when", "where", "direction", "absent", "timeline", "caption")
@@ -32,7 +32,7 @@ def compose(
     seed: int,
     caption_share: float,
     max_subjects: int = 6,
-    negatives: bool = True,
+    all_tracked: bool = True,
     curve: Sequence[float] | None = None,
     families: Collection[str] = PAPER,
     steady_camera: bool = True,
@@ -41,18 +41,18 @@ def compose(
 ) -> list[Sample]:
     """All samples of a clip, in a fixed order; of more subjects than `max_subjects`, as many are drawn.
 
-    Without `negatives` nothing is said to be absent: where tracks were rejected, somebody unnamed is there.
+    Without `all_tracked` somebody moves who has no track: then nothing is said to be absent, to be all, or so many.
     `curve` (nats by planned frame, of the clip's caption) draws the query frames from those that alone tell least.
     Speeds are compared only with a `steady_camera`. Questions are asked in one of `wordings` (phrasing.py), and at most
     `max_twins` of them again of twins.
     """
     rng = draws(seed, f"{clip_id}/compose")
     asked = sorted(rng.permutation(len(scene.tracks))[:max_subjects])
-    groups: list[Sequence[Program]] = list(_groups(scene, rng, caption_share, asked, negatives, curve))
+    groups: list[Sequence[Program]] = list(_groups(scene, rng, caption_share, asked, all_tracked, curve))
     if set(families) - set(PAPER):
         others = draws(seed, f"{clip_id}/more")  # so that the paper's families are drawn alike with and without them
         tracks = [scene.tracks[i] for i in asked]
-        groups += more(scene, tracks, others, negatives=negatives, steady_camera=steady_camera)
+        groups += more(scene, tracks, others, all_tracked=all_tracked, steady_camera=steady_camera)
     words = draws(seed, f"{clip_id}/wordings")
     samples: list[Sample] = []
     for group, programs in enumerate(groups):
@@ -85,10 +85,11 @@ def _groups(
     rng: np.random.Generator,
     caption_share: float,
     asked: Sequence[int],
-    negatives: bool,
+    all_tracked: bool,
     curve: Sequence[float] | None,
 ) -> Iterator[list[Program]]:
     """Matched pairs of programs, subject by subject, then those about the whole clip."""
+    can_tell_all = all_tracked or is_followed(scene)  # of a detector's subjects the texts say that there are others
     for track in (scene.tracks[i] for i in asked):
         seen = scene.seen(track)
         if not seen:
@@ -97,7 +98,7 @@ def _groups(
         whole = bool(rng.random() < caption_share)
         spatial, temporal = (_answerable(scene, track, frame, by, rng) for by in (SPATIAL, TEMPORAL))
         yield [
-            {"op": "record", "by": by, "frame": frame, "track": track.track_id, "caption": whole}
+            {"op": "record", "by": by, "frame": frame, "track": track.track_id, "caption": whole and can_tell_all}
             for by in (spatial, temporal)
             if by
         ]
@@ -109,10 +110,11 @@ def _groups(
         ]
         if choice := _direction(scene, track, rng):
             yield [choice]
-    if negatives and (subject := _absent(scene, rng)):
+    if all_tracked and (subject := _absent(scene, rng)):
         yield [{"op": "absent", "subject": subject}]
-    yield [{"op": "timeline"}]
-    yield [{"op": "caption"}]
+    if can_tell_all:
+        yield [{"op": "timeline"}]
+        yield [{"op": "caption"}]
 
 
 def _answerable(

@@ -17,7 +17,7 @@ from stages.algorithms.asking import Program, Rendered, Unanswerable
 from stages.algorithms.describe import COMPASS, PLACES
 from stages.algorithms.events import AXES
 from stages.algorithms.questions import render
-from stages.algorithms.scene import Scene, in_place, name, span_text
+from stages.algorithms.scene import Scene, in_place, is_followed, name, span_text
 
 MAX_LISTED = 4  # events of one question
 MAX_RISK = 0.75  # of an event that is listed: one unsure event would take the whole question with it
@@ -29,7 +29,7 @@ Group = list[dict[str, Any]]
 
 
 def more(
-    scene: Scene, asked: Sequence[Trajectory], rng: np.random.Generator, *, negatives: bool, steady_camera: bool
+    scene: Scene, asked: Sequence[Trajectory], rng: np.random.Generator, *, all_tracked: bool, steady_camera: bool
 ) -> Iterator[Group]:
     """Matched groups of programs, those about one subject first. Speeds are compared only where the camera stands."""
     told: list[dict[str, Any]] = []
@@ -48,10 +48,10 @@ def more(
     yield from _beside(scene, rng)
     if steady_camera:
         yield from _faster(scene, rng)
-    if negatives:
+    if all_tracked:
         yield _count(scene, rng)
     yield from _choices(scene, told, rng)
-    yield from _conversations(scene, told, rng)
+    yield from _conversations(told, rng, [{"op": "caption"}] if all_tracked or is_followed(scene) else [])
 
 
 def _answer(scene: Scene, program: Program) -> Rendered | None:
@@ -62,7 +62,7 @@ def _answer(scene: Scene, program: Program) -> Rendered | None:
 
 
 def _happens(scene: Scene, track: Trajectory, rng: np.random.Generator) -> Group:
-    """One event that the subject has, and one that it has not."""
+    """One event that the subject has, and one that it has not; both or none, so that half of them are true."""
     programs: Group = [{"op": "happens", "kind": kind, "track": track.track_id} for kind in ASKED]
     said = [(program, found) for program in programs if (found := _answer(scene, program))]
     chosen: Group = []
@@ -70,7 +70,7 @@ def _happens(scene: Scene, track: Trajectory, rng: np.random.Generator) -> Group
         fitting = [program for program, found in said if (found.answer_type == "interval") == has]
         if fitting:
             chosen.append(fitting[int(rng.integers(len(fitting)))])
-    return chosen
+    return chosen if len(chosen) == 2 else []
 
 
 def _motion(scene: Scene, track: Trajectory, rng: np.random.Generator) -> Group:
@@ -200,10 +200,10 @@ def _distractors(scene: Scene, program: Program, told: Sequence[Program], rng: n
             yield f"For about {base.reward['value']['seconds'] * float(rng.choice([0.25, 0.5, 2.0, 3.0])):.1f} s."
 
 
-def _conversations(scene: Scene, told: Sequence[Program], rng: np.random.Generator) -> Iterator[Group]:
-    """What happens, then what one subject does, and one thing more about it."""
+def _conversations(told: Sequence[Program], rng: np.random.Generator, first: Group) -> Iterator[Group]:
+    """What happens, where that can be told, then what one subject does, and one thing more about it."""
     ids = sorted({program["track"] for program in told if "track" in program})
     for track_id in rng.permutation(ids)[:1]:
         about = [p for p in told if p.get("track") == track_id]
         chosen = [about[i] for i in rng.permutation(len(about))[:2]]
-        yield [{"op": "conversation", "turns": [{"op": "caption"}, *chosen]}]
+        yield [{"op": "conversation", "turns": [*first, *chosen]}]

@@ -14,9 +14,10 @@ def best_seen(
 ) -> list[Detection]:
     """At most `n`, ascending: from each of `n` equal parts of the subject's time the largest box.
 
-    Boxes that the frame's edge cuts are left out where there are others; smaller ones than `min_side_px` always.
+    Boxes that the frame's edge cuts are left out where there are others; always those in which nothing was seen, and
+    those smaller than `min_side_px`.
     """
-    large = [o for o in observations if shorter_side_px(o.box_xyxy_px) >= min_side_px]
+    large = [o for o in observations if not o.interpolated and shorter_side_px(o.box_xyxy_px) >= min_side_px]
     whole = [o for o in large if not at_border(o.box_xyxy_px, frame_size_px)]
     usable = whole or large
     if not usable:

@@ -49,6 +49,8 @@ MAX_COLOUR_RISK = 0.5  # and how near its median may be to another colour
 SWITCH_BORDER = 0.25  # probability of more than one subject at which a track is as unsure as a word on its border
 MIN_PHASE_S = 0.3  # a shorter change of motion is jitter
 EDGE = 0.02  # of the frame side: a box this near the border touches it
+MAX_CUT = 0.3  # of a track's boxes, that may touch it
+MIN_HALF = 0.6  # of the window's width before or after a moment, from which on that half has a motion of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +180,15 @@ def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Af
     points = [_compensated(o.box_xyxy_px, camera_path[o.frame]) for o in seen]
     times = [track_tick[o.frame] * frame.tick_s for o in seen]
     gaps = 1.0 - len(seen) / (seen[-1].frame - seen[0].frame + 1)
+    denied = 0.0 if track.agreement is None else 1.0 - track.agreement  # as gaps, of the second detector's looks
     window_s, scale_px = WINDOW_S, frame.diagonal_px
     if track.label:
         size_px = median(((x2 - x1) * (y2 - y1)) ** 0.5 for x1, y1, x2, y2 in (o.box_xyxy_px for o in seen))
         window_s, scale_px = LABELLED_WINDOW_S, min(scale_px, size_px * LABELLED_SPEED_BORDER / SPEED_BORDER)
+    # Of what the edge cuts, size, shape and motion are those of the part in view: .3 of a track's boxes make all of its
+    # words unsure (benchmarks/results/label_risk.md). What has a label is named by a detector that knows parts.
+    cut = sum(_touches(o.box_xyxy_px, frame.width_px, frame.height_px) for o in seen) / len(seen)
+    part = float(not track.label and cut > MAX_CUT)
     words = {o.frame: _motion_at(k, points, times, scale_px, window_s) for k, o in enumerate(seen)}
     for before, o in pairwise(track.observations):
         if o.interpolated:
@@ -192,7 +199,7 @@ def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Af
         appearance=looks,
         frame_width_px=frame.width_px,
         frame_height_px=frame.height_px,
-        risk=max(gaps, looks_risk, min(1.0, (track.switch_risk or 0.0) / SWITCH_BORDER)),
+        risk=max(gaps, looks_risk, denied, part, min(1.0, (track.switch_risk or 0.0) / SWITCH_BORDER)),
         moments=tuple(
             Moment(
                 tick=track_tick[o.frame],
@@ -257,8 +264,19 @@ def _motion_at(
         near = sorted({max(0, k - 1), k, min(len(times) - 1, k + 1)})
     if len(near) < 2:
         return STILL, 1.0
-    (x0, y0), (x1, y1) = points[near[0]], points[near[-1]]
-    return motion_word(x1 - x0, y1 - y0, times[near[-1]] - times[near[0]], scale_px)
+    word, risk = _way(points, times, near[0], near[-1], scale_px)
+    for first, last in ((near[0], k), (k, near[-1])):
+        # The window keeps the old word for its width past a turn; a half of it that moves otherwise tells.
+        if times[last] - times[first] >= MIN_HALF * window_s and _way(points, times, first, last, scale_px)[0] != word:
+            return word, 1.0
+    return word, risk
+
+
+def _way(
+    points: Sequence[tuple[float, float]], times: Sequence[float], first: int, last: int, scale_px: float
+) -> tuple[str, float]:
+    (x0, y0), (x1, y1) = points[first], points[last]
+    return motion_word(x1 - x0, y1 - y0, times[last] - times[first], scale_px)
 
 
 def _phrase(word: str) -> str:

@@ -20,6 +20,10 @@ MIN_PART = 0.1  # of a mask: smaller pieces are specks, larger ones what a pole 
 MIN_MASK_PX = 16  # 4 x 4 pixels of a stored frame are two by two of SAM2's own masks, which are 256 wide
 
 
+class TooManyMasks(ValueError):
+    """More subjects were begun than may be: each is worked through at every later frame."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mask:
     """Where a subject is at a frame, bool (H, W), and how sure the segmenter is that it is in view, 0..1."""
@@ -50,12 +54,13 @@ class Subject:
 
 
 def followed(
-    session: Session, frames_THWC: np.ndarray, prompts: Mapping[int, Sequence[Detection]]
+    session: Session, frames_THWC: np.ndarray, prompts: Mapping[int, Sequence[Detection]], *, max_masks: int
 ) -> list[tuple[Detection, ...]]:
     """The observations of each subject, in order of appearance; `prompts` are the detections of the key frames.
 
     A detection begins a subject where it overlaps no living mask of its label. A subject that comes back keeps its
     number, also where a detection began a new one first: that one's observations are joined to the old one's.
+    Raises TooManyMasks.
     """
     subjects: list[Subject] = []
     became: dict[int, int] = {}  # a subject that turned out to be an older one
@@ -63,6 +68,8 @@ def followed(
         masks = dict(session.step(t)) if subjects else {}
         living = _living(masks, subjects, t, frame_HWC)
         born = {len(subjects) + k: d for k, d in enumerate(unknown(prompts.get(t, ()), living))}
+        if len(subjects) + len(born) > max_masks:
+            raise TooManyMasks(f"{len(subjects) + len(born)} masks are begun by frame {t} > {max_masks}")
         if born:
             subjects += [Subject(number, d.label) for number, d in born.items()]
             masks |= session.begin(t, {number: d.box_xyxy_px for number, d in born.items()})

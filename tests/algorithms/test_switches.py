@@ -84,7 +84,7 @@ def _risks_of(switch_risk: float | None) -> dict[int, float]:
     ticks = tuple(range(30))
     paths = [trajectory(track, ticks, [IDENTITY] * 30, Frame(400, 200, 0.1)) for track in tracks]
     scene = Scene.of(ticks[::4], 0, (1, 10), paths, ())
-    samples = compose(scene, clip_id="c", seed=0, caption_share=0.0, negatives=False)
+    samples = compose(scene, clip_id="c", seed=0, caption_share=0.0, all_tracked=False)
     found: dict[int, list[float]] = {1: [], 2: []}
     for sample in samples:
         ids = json.loads(sample.evidence)["tracks"]
