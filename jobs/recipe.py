@@ -9,15 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from stages.ask_mllm import AskMllm
 from stages.base import Stage
+from stages.check_tracks import CheckTracks
 from stages.compose_samples import ComposeSamples
 from stages.decode_clip import DecodeClip
 from stages.detect_objects import DetectObjects
 from stages.filter_clips import FilterClips
+from stages.name_tracks import NameTracks
 from stages.probe_video import ProbeVideo
+from stages.reword_samples import RewordSamples
 from stages.score_captions import ScoreCaptions
 from stages.score_samples import ScoreSamples
 from stages.select_samples import SelectSamples
 from stages.split_shots import SplitShots
+from stages.track_masks import TrackMasks
 from stages.track_objects import TrackObjects
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -44,9 +48,13 @@ class Recipe(BaseModel):
     filter: FilterClips = FilterClips()
     detect: DetectObjects = DetectObjects()
     track: TrackObjects = TrackObjects()
+    track_masks: TrackMasks | None = None  # in place of track: SAM2 follows the detector's boxes
+    check: CheckTracks | None = None  # no section: no second detector is asked about the tracks
+    name: NameTracks | None = None  # no section: tracks keep the detector's labels
     mllm: AskMllm | None = None  # no section, no question: nothing is sent anywhere
     score_captions: ScoreCaptions = ScoreCaptions()
     compose: ComposeSamples = ComposeSamples()
+    reword: RewordSamples | None = None  # no section: questions stay in the composer's words
     score_samples: ScoreSamples = ScoreSamples()
     select: SelectSamples = SelectSamples()
 
@@ -64,6 +72,16 @@ class Recipe(BaseModel):
                 if unknown:
                     raise ValueError(f"{name}: unknown key {', '.join(unknown)}; known: {', '.join(known)}")
         return values
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> "Recipe":
+        if self.track_masks and "track" in self.model_fields_set:
+            raise ValueError("track_masks: takes the place of track; leave one of both out")
+        if self.track_masks and self.detect.expert == "motion":
+            raise ValueError("track_masks: masks are begun by a detector's boxes; set detect.expert to onnx or hf")
+        if self.check and self.detect.expert == "motion":
+            raise ValueError("check: the motion expert gives no labels to agree on; set detect.expert to onnx or hf")
+        return self
 
     def stage(self, stage: AnyStage) -> AnyStage:
         """The stage with what the recipe says for all of them."""

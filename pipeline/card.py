@@ -55,6 +55,7 @@ MEANING = {
     "twin_effect": "of a twin on the answer: must-change, must-not-change or unanswerable",
     "frame_order": "of a twin: planned frames (from 1) in the order shown, at the plan's times; null: in order",
     "mirrored": "of a twin: whether the frames are shown left for right",
+    "reworded_by": "model and prompt hash of who said its questions in other words; null: the describer's words",
 }  # fmt: skip
 
 

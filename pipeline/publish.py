@@ -224,6 +224,7 @@ def _sample(clip: SelectedClip, sample: Sample, score: TargetScore | None) -> Pu
         twin_effect=sample.twin_effect,
         frame_order=sample.frame_order,
         mirrored=sample.mirrored,
+        reworded_by=sample.reworded_by,
     )
 
 

@@ -139,6 +139,7 @@ class Sample(Record):
     twin_effect: str | None = None  # on the answer: "must-change" | "must-not-change" | "unanswerable"
     frame_order: tuple[int, ...] | None = None  # 1-based planned frames in the order shown, at the plan's times
     mirrored: bool = False  # left for right
+    reworded_by: str | None = None  # "mllm/{model}@{hash of the prompt}" that put its questions; null: the composer did
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +205,7 @@ class PublishedSample(Record):
     twin_effect: str | None = None
     frame_order: tuple[int, ...] | None = None
     mirrored: bool = False
+    reworded_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

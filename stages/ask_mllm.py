@@ -6,13 +6,9 @@ subject becomes 1, and the composer abstains from it. An answer that is none cos
 was, with a Skip beside it that says why.
 """
 
-import json
-import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from schemas.clip import Caption, CaptionedClip, ToldClip, ToldSubject
 from schemas.outcome import Reason, Skip
@@ -22,10 +18,9 @@ from stages.base import Resources, Stage
 from stages.media.child import Limits
 from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
 from stages.models.mllm import Mllm, MllmUnusable, NoAnswer
+from stages.models.named_mllm import NamedMllm
 from stages.prompting import Asked, Said, asked_about, prompt_hash, read_prompt, said_of
 
-OURS = ("model", "messages", "n", "stream")  # fields of a request that no option may set
-VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 DOUBTED = 1.0  # label risk of a subject that the model calls something else
 REASONS = {
     Flaw.EMPTY: Reason.NOTHING_TO_SAY,
@@ -49,92 +44,48 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskMllm(Stage[CaptionedClip, ToldClip, Line]):
-    """Adds what an OpenAI-compatible endpoint says of a clip. One that came with its own caption is not asked about.
+class AskMllm(NamedMllm, Stage[CaptionedClip, ToldClip, Line]):
+    """Adds what a multimodal model says of a clip. One that came with its own caption is not asked about.
 
-    The fields from `url` on to `timeout_s` say how to reach the model; they change no meaning, so a build may go on
-    with another address. An answer that is not what was asked for is asked for once more, with what is wrong about it.
+    An answer that is not what was asked for is asked for once more, with what is wrong about it.
     """
 
-    model: str
     prompt: str = "clip"  # a file of stages/prompts, or the path of a .txt file of your own
     frames: int = 4  # of the plan, spread over the clip
     max_subjects: int = 6  # those seen longest
     max_words: int = 60  # of a caption: the scorer must be able to read it
-    options: Mapping[str, Any] = field(
-        default_factory=lambda: {"temperature": 0, "max_tokens": 600, "response_format": {"type": "json_object"}}
-    )  # fields of the request, as the endpoint knows them
-    url: str  # "https://api.openai.com/v1", "http://localhost:8000/v1"
-    key_env: str = ""  # name of the environment variable that holds the key, on every worker; "": no key
-    concurrency: int = 8  # requests at a time, of each worker
-    tries: int = 5  # of a request
-    wait_s: float = 1.0  # after the first try; doubles with each
-    connect_timeout_s: float = 10.0
-    read_timeout_s: float = 120.0  # without a byte
-    timeout_s: float = 300.0  # of a whole try
     store_dir: str = STORE_DIR
     store_gb: float = STORE_GB
 
     version: ClassVar[int] = 1
-    resources: ClassVar[Resources] = Resources(cpus=0.25, memory_gb=0.5, batch_rows=16)
     fatal = (MllmUnusable,)
     counts: ClassVar[tuple[str, ...]] = ("prompt_tokens", "completion_tokens")
-    operational: ClassVar[frozenset[str]] = frozenset(
-        {"url", "key_env", "concurrency", "tries", "wait_s", "connect_timeout_s", "read_timeout_s", "timeout_s",
-         "store_dir", "store_gb"}
-    )  # fmt: skip
+    operational: ClassVar[frozenset[str]] = NamedMllm.reach | {"store_dir", "store_gb"}
 
     def __post_init__(self) -> None:
-        address = urlsplit(self.url)
-        if "@" in self.url:
-            raise ValueError("url holds a name or a password: name the variable that holds the key as key_env")
-        if address.scheme not in ("http", "https") or not address.hostname or address.query or address.fragment:
-            raise ValueError(f"url={self.url!r} is no address: give one like https://api.openai.com/v1")
-        _ = address.port  # raises where it is no number
-        if not self.model:
-            raise ValueError("model='' names no model: give the name under which the endpoint serves it")
-        if self.key_env and not VARIABLE.fullmatch(self.key_env):  # not shown: it may be a key
-            raise ValueError("key_env is no name of a variable: give one like OPENAI_API_KEY, never the key itself")
-        for what in ("frames", "max_subjects", "max_words", "tries", "concurrency"):
+        super().__post_init__()
+        for what in ("frames", "max_subjects", "max_words"):
             if getattr(self, what) < 1:
                 raise ValueError(f"{what}={getattr(self, what)}: at least 1 is asked for")
-        for what in ("connect_timeout_s", "read_timeout_s", "timeout_s"):
-            if not getattr(self, what) > 0:
-                raise ValueError(f"{what}={getattr(self, what):g} is no time to wait: give seconds above 0")
-        if self.wait_s < 0:
-            raise ValueError(f"wait_s={self.wait_s:g} is no time to wait: give seconds from 0 on")
-        if taken := sorted(set(OURS) & set(self.options)):
-            raise ValueError(f"options: {', '.join(taken)} cannot be set there")
         _ = read_prompt(self.prompt)
 
     @property
+    def resources(self) -> Resources:  # type: ignore[override]
+        return self.needs
+
+    @property
     def parameters(self) -> dict[str, Any]:
-        """The prompt by what it says, wherever it lies."""
-        options = json.dumps(self.options, sort_keys=True)
-        return {**super().parameters, "prompt": prompt_hash(self.prompt), "options": options}
+        """The model and the prompt by what they hold, wherever they lie."""
+        own = {name: getattr(self, name) for name in ("frames", "max_subjects", "max_words")}
+        return {**self.told_by, **own, "prompt": prompt_hash(self.prompt)}
 
     def open(self) -> Line:
-        """Raises MllmUnusable where the key's variable is not set here. The client is imported here, not by a plan."""
-        from stages.models.chat_endpoint import ChatEndpoint
-
-        key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
-        if self.key_env and not key:
-            raise MllmUnusable(f"the environment variable {self.key_env} is not set: set it here and on every worker")
-        mllm = ChatEndpoint(
-            url=self.url,
-            model=self.model,
-            options=self.options,
-            key=key,
-            concurrency=self.concurrency,
-            tries=self.tries,
-            wait_s=self.wait_s,
-            connect_timeout_s=self.connect_timeout_s,
-            read_timeout_s=self.read_timeout_s,
-            timeout_s=self.timeout_s,
-        )
+        """Raises MllmUnusable where no question could be answered."""
+        mllm = self.open_mllm(images=self.frames + self.max_subjects)
         return Line(mllm, ClipFrames(self.store_dir, self.store_gb, Limits()))
 
     def close(self, line: Line) -> None:
+        line.mllm.close()
         line.frames.close()
 
     def process(self, line: Line, clips: Sequence[CaptionedClip], /) -> list[ToldClip | list[ToldClip | Skip]]:

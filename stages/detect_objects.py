@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import version as installed_version
-from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
@@ -13,105 +11,56 @@ import numpy as np
 from schemas.clip import Affine, DecodedClip, DetectedClip, Detection
 from schemas.outcome import Reason, Skip
 from schemas.time import seconds
-from stages.algorithms.camera import IDENTITY, chain, global_motion, mean_shift_px
-from stages.algorithms.labels import read_labels
+from stages.algorithms.camera import IDENTITY
+from stages.algorithms.camera_path import anchored_path, drift_px, scaled
+from stages.algorithms.expert_id import expert_id
 from stages.algorithms.motion import MAX_COVER, Blob, FrameMotion, find_motion
-from stages.base import Resources, Stage
+from stages.base import Stage
 from stages.media.child import Limits
 from stages.media.frame_store import STORE_DIR, STORE_GB, ClipFrames
-from stages.models.onnx_detector import Export, Found, OnnxDetector
+from stages.models.detector import Found
+from stages.models.named_detector import NamedDetector, Sight
 
-DETECTOR = "motion/1"
+LIBRARY = "opencv-python"
+DETECTOR = expert_id("motion", "1", "", licence="apache-2.0", library=f"{LIBRARY} {installed_version(LIBRARY)}")
 MIN_FRAMES = 5  # a median of fewer is no background
 MAX_STRAY = {"static": 0.25, "unknown": 0.05, "moving": 0.15}  # share of the ground's edges that may change
 MAX_LOST = 0.15  # of the steps of a moving camera that may stay unknown
-KEY_SHIFT = 0.05  # frame diagonals after which another frame becomes the reference
 MAX_RESIDUAL = 0.2  # residual share of the frame under a compensated camera
 MAX_BLOBS_MOVING = 8
 MAX_DARK_SHARE = 0.5  # of the frames, that may be lost to fades and flashes
 CORE = 0.25  # of a recognised box, on each side, that is left out of its colour: there is ground in its corners
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What a worker looks with; the motion expert needs no detector."""
-
-    frames: ClipFrames
-    detector: OnnxDetector | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
-class DetectObjects(Stage[DecodedClip, DetectedClip, Sight]):
-    """Adds the expert's detections and the camera path, both in pixels of the upright frame.
+class DetectObjects(NamedDetector, Stage[DecodedClip, DetectedClip, Sight]):
+    """Adds the expert's detections and the camera path, both in pixels of the upright frame."""
 
-    The fields from `model` on belong to the expert onnx; stages/models/onnx_detector.py says what an export must be.
-    """
-
-    expert: str = "motion"  # "motion" | "onnx"
     min_area: float = 0.001  # of the frame: of what moves
-    model: str = ""  # path of the .onnx file
-    anchors: str = ""  # path of an .npy file, where the boxes of an SSD are codes
-    labels: str = "coco91"  # or the path of a text file with a label a line
-    pixels: tuple[float, float] = (-1.0, 1.0)  # what black and white are to the detector
-    resize: str = "stretch"  # "stretch" | "letterbox"
-    score: float = 0.3  # least; the scale belongs to the detector
-    classes: tuple[str, ...] = ()  # labels that are kept; none: all
     min_side_px: dict[str, float] = field(default_factory=dict)  # of the upright frame, by label: least shorter side
     store_dir: str = STORE_DIR
     store_gb: float = STORE_GB
 
-    version: ClassVar[int] = 1
-    resources: ClassVar[Resources] = Resources(cpus=1, memory_gb=1.0)
+    version: ClassVar[int] = 2
     operational: ClassVar[frozenset[str]] = frozenset({"store_dir", "store_gb"})
 
     def __post_init__(self) -> None:
-        if self.expert not in ("motion", "onnx"):
-            raise ValueError(f"no expert {self.expert!r}; there are: 'motion', 'onnx'")
+        super().__post_init__()
         if not 0 < self.min_area < 1:
             raise ValueError(f"min_area={self.min_area} is no share of the frame: give a number between 0 and 1")
-        if self.expert == "motion":
-            if self.model:
-                raise ValueError(f"model {self.model!r} is for the expert onnx; this one is motion")
-            return
-        if not 0 < self.score < 1:
-            raise ValueError(f"score={self.score:g} is no probability: give a number between 0 and 1")
-        words = self._export().labels
-        unknown = [word for word in (*self.classes, *self.min_side_px) if word not in words]
-        if unknown:
-            raise ValueError(f"{self.labels} has no label {', '.join(map(repr, unknown))}")
-
-    def _export(self) -> Export:
-        return Export(
-            model=self.model,
-            anchors=self.anchors,
-            labels=read_labels(self.labels),
-            pixels=self.pixels,
-            resize=self.resize,
-        )
+        if self.expert != "motion":
+            self.check_words(tuple(self.min_side_px))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Those of the expert that is used; a detector and its labels by what they hold, wherever they lie."""
+        """Those of the expert that is used."""
         if self.expert == "motion":
             return {"expert": self.expert, "min_area": self.min_area}
-        own = {k: v for k, v in super().parameters.items() if k not in ("min_area", "model", "anchors")}
-        export = self._export()
-        return own | {
-            "labels": export.labels,
-            "min_side_px": sorted(self.min_side_px.items()),
-            "detector": self._detector_id(export),
-            "onnxruntime": installed_version("onnxruntime"),
-        }
-
-    def _detector_id(self, export: Export) -> str:
-        return f"onnx/{Path(self.model).stem}@{_revision(export)}"
+        return self.detector_parameters | {"min_side_px": sorted(self.min_side_px.items())}
 
     def open(self) -> Sight:
-        """Loads the detector, with as many threads as the stage holds cores."""
-        frames = ClipFrames(self.store_dir, self.store_gb, Limits())
-        if self.expert == "motion":
-            return Sight(frames)
-        return Sight(frames, OnnxDetector(self._export(), threads=max(1, int(self.resources.cpus))))
+        """Loads the detector, where there is one."""
+        return self.open_sight(ClipFrames(self.store_dir, self.store_gb, Limits()))
 
     def close(self, sight: Sight) -> None:
         sight.frames.close()
@@ -132,22 +81,17 @@ class DetectObjects(Stage[DecodedClip, DetectedClip, Sight]):
         if isinstance(camera_path, Skip):
             return camera_path
         found = sight.detector.find(frames_THWC, least_score=self.score, classes=self.classes)
-        return recognised(clip, frames_THWC, found, camera_path, self.min_side_px, self._detector_id(self._export()))
-
-
-@cache
-def _revision(export: Export) -> str:
-    return export.revision
+        return recognised(clip, frames_THWC, found, camera_path, self.min_side_px, self.detector_id)
 
 
 def followed_camera(clip: DecodedClip, frames_THWC: np.ndarray) -> list[Affine] | Skip:
     """The camera path of a clip whose subjects a detector finds: without one, no motion can be claimed."""
     greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames_THWC]
-    path, lost = _anchored_path(greys) if clip.camera != "static" else ([IDENTITY] * len(greys), 0.0)
+    path, lost = anchored_path(greys) if clip.camera != "static" else ([IDENTITY] * len(greys), 0.0)
     if lost > MAX_LOST:
         why = f"the camera ({clip.camera}) cannot be followed over {lost:.0%} of the steps > {MAX_LOST:.0%}"
         return Skip(Reason.CAMERA_MOVES, why)
-    drift = None if any(affine != IDENTITY for affine in path) else _drift_px(greys)
+    drift = None if any(affine != IDENTITY for affine in path) else drift_px(greys)
     if drift is not None:
         return Skip(Reason.CAMERA_MOVES, f"camera called {clip.camera}, yet the picture drifts by {drift:.1f} px")
     return path
@@ -172,7 +116,7 @@ def recognised(
     return clip.extend(
         DetectedClip,
         detections=detections,
-        camera_path=tuple(_scaled(affine, scale_x, scale_y) for affine in camera_path),
+        camera_path=tuple(scaled(affine, scale_x, scale_y) for affine in camera_path),
         detector=detector,
     )
 
@@ -180,13 +124,13 @@ def recognised(
 def detected(clip: DecodedClip, frames_THWC: np.ndarray, min_area: float) -> DetectedClip | Skip:
     """The clip with its detections, from its tracking frames as the store holds them."""
     greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames_THWC]
-    path, lost = _anchored_path(greys) if clip.camera != "static" else ([IDENTITY] * len(greys), 0.0)
+    path, lost = anchored_path(greys) if clip.camera != "static" else ([IDENTITY] * len(greys), 0.0)
     if clip.camera == "moving" and lost > MAX_LOST:
         return Skip(Reason.CAMERA_MOVES, f"and cannot be followed over {lost:.0%} of the steps > {MAX_LOST:.0%}")
     if clip.camera == "unknown" and lost > MAX_LOST:
         path = [IDENTITY] * len(greys)  # taken as static; the changes outside the blobs decide below
     is_moving = any(affine != IDENTITY for affine in path)
-    drift = None if is_moving else _drift_px(greys)
+    drift = None if is_moving else drift_px(greys)
     if drift is not None:
         return Skip(Reason.CAMERA_MOVES, f"camera called {clip.camera}, yet the picture drifts by {drift:.1f} px")
     steps = np.diff([seconds(tick, clip.time_base_num, clip.time_base_den) for tick in clip.track_tick])
@@ -201,41 +145,9 @@ def detected(clip: DecodedClip, frames_THWC: np.ndarray, min_area: float) -> Det
     return clip.extend(
         DetectedClip,
         detections=detections,
-        camera_path=tuple(_scaled(affine, scale_x, scale_y) for affine in path),
+        camera_path=tuple(scaled(affine, scale_x, scale_y) for affine in path),
         detector=DETECTOR,
     )
-
-
-def _anchored_path(greys: Sequence[np.ndarray]) -> tuple[list[Affine], float]:
-    """Affines to frame 0, and the share of frames whose motion is unknown.
-
-    Each frame is compared with a key frame as long as both show much the same, so that errors do not add up.
-    """
-    path, lost, key = [IDENTITY], 0, 0
-    far_px = KEY_SHIFT * float(np.hypot(*greys[0].shape))
-    for t in range(1, len(greys)):
-        motion = global_motion(greys[key], greys[t])
-        if not motion.is_known and key != t - 1:
-            key = t - 1
-            motion = global_motion(greys[key], greys[t])
-        lost += not motion.is_known
-        path.append(chain([path[key], motion.affine])[-1])
-        if mean_shift_px(motion.affine, (greys[0].shape[0], greys[0].shape[1])) > far_px:
-            key = t
-    return path, lost / max(1, len(greys) - 1)
-
-
-def _drift_px(greys: Sequence[np.ndarray]) -> float | None:
-    """How far a camera that seems static goes in the end, in store pixels; None where it is truly static.
-
-    Steps under the noise of one step add up: only far frames show them.
-    """
-    for later in (len(greys) // 2, len(greys) - 1):
-        motion = global_motion(greys[0], greys[later])
-        shift_px = float(np.hypot(motion.affine[2], motion.affine[5]))
-        if motion.is_known and shift_px > 1.0:
-            return shift_px
-    return None
 
 
 def doubt_about(camera: str, motion: Sequence[FrameMotion]) -> Skip | None:
@@ -290,9 +202,3 @@ def _detection(t: int, blob: Blob, scale_x: float, scale_y: float) -> Detection:
         fill=blob.fill,
         outline=blob.outline,
     )
-
-
-def _scaled(affine: Affine, scale_x: float, scale_y: float) -> Affine:
-    """The affine between pixels of the store as one between pixels of the upright frame."""
-    a, b, tx, c, d, ty = affine
-    return a, b * scale_x / scale_y, tx * scale_x, c * scale_y / scale_x, d, ty * scale_y

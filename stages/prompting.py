@@ -7,11 +7,12 @@ from functools import cache
 from pathlib import Path
 from string import Template
 
-import cv2
 import numpy as np
 
-from schemas.clip import Box, CaptionedClip, Trajectory
+from schemas.clip import CaptionedClip, Trajectory
 from schemas.time import spread
+from stages.algorithms.association import area
+from stages.algorithms.crops import cut_out
 from stages.algorithms.mllm_answer import Flaw, Flawed, Told, read_answer
 from stages.algorithms.scene import Scene, name
 from stages.caption_clip import scene_of
@@ -107,29 +108,11 @@ def said_of(mllm: Mllm, asked: Sequence[Asked]) -> list[Said | NoAnswer]:
 def _portrait(scene: Scene, track: Trajectory, planned_THWC: np.ndarray) -> list[str | bytes]:
     """What we call the subject, and its picture in the planned frame that shows it largest."""
     seen = scene.seen(track)
-    k = max(seen, key=lambda frame: (_area(seen[frame].box_xyxy_px), -frame))
-    picture_HWC = _cut_out(planned_THWC[k - 1], seen[k].box_xyxy_px, track.frame_width_px, track.frame_height_px)
+    k = max(seen, key=lambda frame: (area(seen[frame].box_xyxy_px), -frame))
+    size_px = track.frame_width_px, track.frame_height_px
+    picture_HWC = cut_out(planned_THWC[k - 1], seen[k].box_xyxy_px, size_px, margin=MARGIN, min_side_px=MIN_PICTURE_PX)
     text = f"Track{track.track_id} in frame{k}, called {name(track)!r}:"
     return [text, jpeg(picture_HWC, quality=JPEG_QUALITY)]
-
-
-def _cut_out(frame_HWC: np.ndarray, box_xyxy_px: Box, width_px: int, height_px: int) -> np.ndarray:
-    """The box, in pixels of the upright frame, with a margin, out of a stored frame; enlarged where it is tiny."""
-    height, width = frame_HWC.shape[:2]
-    x1, y1, x2, y2 = box_xyxy_px
-    dx, dy = MARGIN * (x2 - x1), MARGIN * (y2 - y1)
-    left = max(0, int((x1 - dx) * width / width_px))
-    top = max(0, int((y1 - dy) * height / height_px))
-    right = min(width, max(left + 1, round((x2 + dx) * width / width_px)))
-    bottom = min(height, max(top + 1, round((y2 + dy) * height / height_px)))
-    picture_HWC = frame_HWC[top:bottom, left:right]
-    scale = max(1.0, MIN_PICTURE_PX / min(picture_HWC.shape[:2]))
-    return cv2.resize(picture_HWC, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-
-
-def _area(box_xyxy_px: Box) -> float:
-    x1, y1, x2, y2 = box_xyxy_px
-    return (x2 - x1) * (y2 - y1)
 
 
 def _read(asked: Asked, answer: Answer | NoAnswer) -> Said | NoAnswer:

@@ -25,6 +25,7 @@ from stages.algorithms.association import (
 )
 from stages.algorithms.camera import IDENTITY
 from stages.algorithms.chains import TRACKERS, Thresholds, chains
+from stages.algorithms.gaps import filled
 from stages.algorithms.switches import Hindsight, crowded, signs, switch_risk
 from stages.base import Resources, Stage
 
@@ -54,6 +55,7 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
     min_moved_frame: float = 0.015  # of the frame diagonal
     area_jump: float = 2.0  # factor between consecutive boxes of the motion expert at which identity is in doubt
     colour_jump: float = 70.0  # levels of a channel, likewise
+    fill_gaps: bool = False  # marked boxes where a subject was unseen for no longer than patience_s
 
     version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources(cpus=0.5, memory_gb=0.3)
@@ -88,7 +90,14 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
         kept.sort(key=lambda piece: (piece[0].frame, piece[0].box_xyxy_px))
         risks = self._switch_risks(kept, clip, time_s)
         tracks = tuple(
-            Track(track_id=number, label=piece[0].label, observations=tuple(piece), switch_risk=risk)
+            Track(
+                track_id=number,
+                label=piece[0].label,
+                observations=filled(piece, time_s, clip.camera_path, patience_s=self.patience_s)
+                if self.fill_gaps
+                else tuple(piece),
+                switch_risk=risk,
+            )
             for number, (piece, risk) in enumerate(zip(kept, risks, strict=True), 1)
         )
         rejected = sum(lost.values())
@@ -177,11 +186,11 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
         """Why this piece is no subject, in a word, or None."""
         if time_s[piece[-1].frame] - time_s[piece[0].frame] + step_s < self.min_track_s - 1e-6:
             return "short"
-        cause = self._why_still(piece, clip)
+        cause = self.why_still(piece, clip)
         is_broken = len(piece) < MIN_SEEN * (piece[-1].frame - piece[0].frame + 1)
         return "broken" if is_broken and cause != "still" else cause
 
-    def _why_still(self, piece: Sequence[Detection], clip: DetectedClip) -> str | None:
+    def why_still(self, piece: Sequence[Detection], clip: DetectedClip) -> str | None:
         """Why the motion of this piece is not its own, in a word, or None. What a detector knows may stand."""
         raw = [o.box_xyxy_px for o in piece]
         cut = cut_sides(raw, (clip.width_px, clip.height_px))
@@ -212,7 +221,7 @@ class TrackObjects(Stage[DetectedClip, TrackedClip, None]):
 
 def is_recognised(clip: DetectedClip) -> bool:
     """Whether its boxes come from a detector that knows what they show, standing or moving."""
-    return clip.detector.startswith("onnx/")
+    return clip.detector.startswith(("onnx/", "hf/"))
 
 
 def times_s(clip: DetectedClip) -> list[float]:

@@ -20,7 +20,7 @@ ONLY_IN = {
     "transformers": ("stages/models/", "pipeline/shapes/", "pipeline/train/"),
     "tokenizers": ("stages/models/", "pipeline/shapes/", "pipeline/train/"),
     "vllm": ("stages/models/",),
-    "open_clip": ("stages/models/",),
+    "open_clip": ("stages/models/open_clip_embedder.py",),
     "deepspeed": ("pipeline/train/engine.py",),
     "onnxruntime": ("stages/models/",),
     "av": ("stages/media/",),

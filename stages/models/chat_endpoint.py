@@ -81,6 +81,9 @@ class ChatEndpoint:
         """One result a question, in order; raises MllmUnusable where no question will ever be answered."""
         return asyncio.run(self._ask(questions))
 
+    def close(self) -> None:
+        """Nothing is held between two calls."""
+
     async def _ask(self, questions: Sequence[Question]) -> list[Answer | NoAnswer]:
         timeout = aiohttp.ClientTimeout(
             total=self.timeout_s, sock_connect=self.connect_timeout_s, sock_read=self.read_timeout_s
@@ -126,7 +129,7 @@ class ChatEndpoint:
         return {
             **self.options,
             "model": self.model,
-            "messages": [{"role": "user", "content": [_content(part) for part in question.parts]}],
+            "messages": [{"role": "user", "content": [content(part) for part in question.parts]}],
         }
 
     def _judged(self, status: int, retry_after: str, body: str) -> Answer | NoAnswer | _Again:
@@ -164,7 +167,8 @@ async def _body(response: aiohttp.ClientResponse) -> str:
     return body.decode(errors="replace")
 
 
-def _content(part: str | bytes) -> dict[str, Any]:
+def content(part: str | bytes) -> dict[str, Any]:
+    """A part of a question as chat requests hold it."""
     if isinstance(part, str):
         return {"type": "text", "text": part}
     return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(part).decode()}"}}

@@ -61,10 +61,13 @@ def revision(scorer: str) -> str:
     Of files above 64 MiB size and both ends are hashed: a fine-tune changes them, and a 7B checkpoint takes no minute.
     """
     found = find(scorer)
-    if found.commit:
-        return found.commit[:12]
+    return found.commit[:12] if found.commit else folder_hash(found.path)
+
+
+def folder_hash(folder: str) -> str:
+    """Twelve digits of the hash of what a checkpoint's folder holds, as `revision` says."""
     digest = hashlib.sha256()
-    for path in sorted(Path(found.path).iterdir()):
+    for path in sorted(Path(folder).iterdir()):
         if path.suffix in (".safetensors", ".bin", ".json", ".jinja", ".txt", ".model"):
             digest.update(f"{path.name}:{path.stat().st_size}\n".encode())
             digest.update(_bytes(path))

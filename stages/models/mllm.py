@@ -1,4 +1,4 @@
-"""What stages ask of a multimodal model that is served somewhere else: texts and pictures in, one answer out."""
+"""What stages ask of a multimodal model, wherever it runs: texts and pictures in, one answer out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Answer:
     text: str
     finish_reason: str  # "stop"; "length": it was cut; "content_filter"; "" where the endpoint does not say
     refusal: str  # why the model refuses; "" where it does not
-    model: str  # as the endpoint names what answered: often more exact than what was asked for
+    model: str  # what answered, as the endpoint names it, or name@hash of weights: more exact than what was asked for
     prompt_tokens: int | None  # null where the endpoint does not count
     completion_tokens: int | None
 
@@ -38,4 +38,8 @@ class Mllm(Protocol):
 
     def ask(self, questions: Sequence[Question], /) -> list[Answer | NoAnswer]:
         """One result a question, in order; raises MllmUnusable."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what it holds."""
         ...

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.algorithms.ssd import RESIZES, best, decoded, fitted
+from stages.algorithms.ssd import RESIZES, decoded, fitted
+from stages.models.detector import Found, without_doubles
 
 BATCH_FRAMES = 8  # of an export that takes any number: bounds the memory, 300 x 300 float32 input is 1 MB a frame
 SLACK = 1e-3  # by which a probability may miss 0..1
@@ -53,15 +54,6 @@ class Export:
         for path in filter(None, (self.model, self.anchors)):
             digest.update(Path(path).read_bytes())
         return digest.hexdigest()[:12]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A box in pixels of the frame that was given, clipped to it."""
-
-    box_xyxy_px: tuple[float, float, float, float]
-    label: str
-    score: float
 
 
 class OnnxDetector:
@@ -117,13 +109,13 @@ class OnnxDetector:
         shape: tuple[int, ...],
     ) -> tuple[Found, ...]:
         at_M, column_M = np.nonzero(scores_NC[:, wanted] >= least_score)
-        words = [self._export.labels[wanted[k]] for k in column_M.tolist()]
-        kinds = {word: number for number, word in enumerate(dict.fromkeys(self._export.labels))}
-        boxes_M4 = np.clip(boxes_N4[at_M], 0.0, np.array([shape[1], shape[0]] * 2, np.float64))
-        scores_M = scores_NC[:, wanted][at_M, column_M]
-        order = best(boxes_M4, scores_M, np.array([kinds[word] for word in words], np.int64)).tolist()
-        sides_M2 = boxes_M4[:, 2:] - boxes_M4[:, :2]
-        return tuple(Found(_box(boxes_M4[k]), words[k], float(scores_M[k])) for k in order if sides_M2[k].min() > 0)
+        return without_doubles(
+            boxes_N4[at_M],
+            [self._export.labels[wanted[k]] for k in column_M.tolist()],
+            scores_NC[:, wanted][at_M, column_M],
+            vocabulary=self._export.labels,
+            frame_size_px=(shape[1], shape[0]),
+        )
 
     def _run(self, images: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each image of the input's size: boxes (N, 4) in 0..1 and probabilities (N, classes)."""
@@ -204,8 +196,3 @@ class _Input:
     @property
     def batch(self) -> int:
         return self.fixed_batch or BATCH_FRAMES
-
-
-def _box(sides_4: np.ndarray) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (float(side) for side in sides_4)
-    return x1, y1, x2, y2

@@ -5,24 +5,12 @@ of different lengths meet in one encoder step). What comes out of the engine is 
 are sliced off here. The engine is a process of its own that can die or hang: both come out as EngineDied.
 """
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
-from stages.models.vllm_watchdog import Watchdog, alive, kill
-
-
-class EngineDied(RuntimeError):
-    """The engine's process ended or gave no answer in time; a fresh engine can be started."""
+from stages.models.vllm_process import VllmProcess, settings
 
 
 class EngineUnusable(RuntimeError):
@@ -71,60 +59,34 @@ class Engine:
     def __init__(self, folder: str, max_tokens: int, vocabulary: int, options: EngineOptions) -> None:
         self._options = options
         self.asked = 0
-        before = set(psutil.Process().children(recursive=True))
-        try:
-            with _environment(_settings(options)):
-                self._llm = _start(folder, max_tokens, vocabulary, options)
-        finally:
-            born = [p for p in psutil.Process().children(recursive=True) if p not in before]
-            self.processes = [p for p in born if "resource_tracker" not in " ".join(p.cmdline())]  # this process's own
-            if not hasattr(self, "_llm"):
-                kill(self.processes)
-        self._watchdog = Watchdog(self.processes, options.limit_s, self._died)
-        self._keeper = _keeper(self.processes)
+        self._process = VllmProcess(
+            lambda: _start(folder, max_tokens, vocabulary, options), _settings(options), options.limit_s
+        )
         self._refuse_caches()
 
     def answer(self, request: Request) -> np.ndarray:
         """Log-probabilities, nats, float32, of the request's target; raises EngineDied and EngineUnusable."""
         from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
-        from vllm.v1.engine.exceptions import EngineDeadError  # pyright: ignore[reportMissingImports]
 
         asked = SamplingParams(
             max_tokens=1, temperature=0.0, prompt_logprobs=0, flat_logprobs=True, detokenize=False, ignore_eos=True
         )
         self.asked += 1
-        try:
-            with self._watchdog.waiting():
-                (out,) = self._llm.generate(request.prompt(), asked, use_tqdm=False)
-        except EngineDeadError as error:
-            self.close()
-            raise EngineDied(
-                f"the vLLM engine ended while it read {len(request.token_id)} tokens; why stands in its own lines on "
-                "stderr, or it took too long"
-            ) from error
+        with self._process.answering(f"{len(request.token_id)} tokens"):
+            (out,) = self._process.llm.generate(request.prompt(), asked, use_tqdm=False)
         return _sliced(request, out)
 
     def worn(self) -> bool:
         """Whether a fresh engine is due (R15)."""
-        rss = sum(p.memory_info().rss for p in self.processes if alive(p))
-        return self.asked >= self._options.recycle_requests or rss >= self._options.recycle_rss_gb * 1e9
+        options = self._options
+        return self.asked >= options.recycle_requests or self._process.rss_bytes >= options.recycle_rss_gb * 1e9
 
     def close(self) -> None:
         """Ends the engine's processes; a second call does nothing."""
-        self._watchdog.close()
-        self._llm.llm_engine.engine_core.shutdown()
-        _, left = psutil.wait_procs(self.processes, timeout=10)
-        kill(left)
-        self._keeper.communicate()
-
-    def _died(self) -> None:
-        """Wakes whoever waits for an answer: as vLLM does where the engine has told it of its end."""
-        from vllm.v1.engine.exceptions import EngineDeadError  # pyright: ignore[reportMissingImports]
-
-        self._llm.llm_engine.engine_core.outputs_queue.put(EngineDeadError())
+        self._process.close()
 
     def _refuse_caches(self) -> None:
-        config = self._llm.llm_engine.vllm_config
+        config = self._process.llm.llm_engine.vllm_config
         if config.cache_config.enable_prefix_caching or config.model_config.multimodal_config.mm_processor_cache_gb:
             self.close()
             raise EngineUnusable("the vLLM engine caches prefixes or frames between requests; scores need it off")
@@ -167,16 +129,6 @@ def _start(folder: str, max_tokens: int, vocabulary: int, options: EngineOptions
     )
 
 
-def _keeper(processes: Sequence[psutil.Process]) -> subprocess.Popen[str]:
-    """Ends these when this process is gone, in whatever way; it goes when its input is closed."""
-    program = str(Path(__file__).with_name("vllm_keeper.py"))
-    keeper = subprocess.Popen([sys.executable, program], stdin=subprocess.PIPE, text=True, start_new_session=True)
-    assert keeper.stdin is not None
-    keeper.stdin.write(json.dumps([(p.pid, p.create_time()) for p in processes]) + "\n")
-    keeper.stdin.flush()
-    return keeper
-
-
 def _sliced(request: Request, out: Any) -> np.ndarray:
     """The target's log-probabilities by token id, where the engine read exactly the ids of the request."""
     if tuple(out.prompt_token_ids) != request.token_id:
@@ -193,27 +145,6 @@ def _sliced(request: Request, out: Any) -> np.ndarray:
 
 
 def _settings(options: EngineOptions) -> dict[str, str]:
-    """vLLM reads these and nothing else tells it."""
-    return {
-        "VLLM_CPU_KVCACHE_SPACE": str(options.kv_cache_gb),
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": str(options.cpu_threads),
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_NO_USAGE_STATS": "1",
-        "TORCHDYNAMO_DISABLE": "1",  # two helpers of its sampler would be compiled for 20 s
-    }
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    saved = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in saved.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    # Two helpers of its sampler would be compiled for 20 s.
+    own = settings(kv_cache_gb=options.kv_cache_gb, cpu_threads=options.cpu_threads)
+    return own | {"TORCHDYNAMO_DISABLE": "1"}

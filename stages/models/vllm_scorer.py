@@ -17,7 +17,8 @@ from stages.models.family import Family, Shown
 from stages.models.prefix import Prefix
 from stages.models.protocols import OtherPositions, Reading, Target, TooLong
 from stages.models.transformers_scorer import TransformersScorer, WatchedFrames
-from stages.models.vllm_engine import Engine, EngineDied, Request, refuse_order
+from stages.models.vllm_engine import Engine, Request, refuse_order
+from stages.models.vllm_process import EngineDied
 
 if TYPE_CHECKING:
     from schemas.sample import ScorerCard

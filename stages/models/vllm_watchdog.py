@@ -26,7 +26,7 @@ def kill(processes: Sequence[psutil.Process]) -> None:
 
 
 class Watchdog:
-    """While `waiting`: calls `tell` where a process has ended, and ends all of them after `limit_s` seconds."""
+    """While `waiting`: calls `tell` where a process has ended, and ends all of them when the time is over."""
 
     def __init__(self, processes: Sequence[psutil.Process], limit_s: float, tell: Callable[[], None]) -> None:
         self._processes, self._limit_s, self._tell = processes, limit_s, tell
@@ -35,9 +35,9 @@ class Watchdog:
         threading.Thread(target=self._watch, name="vllm-watchdog", daemon=True).start()
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """The time in which an answer is due."""
-        self._until = time.monotonic() + self._limit_s
+    def waiting(self, times: int = 1) -> Iterator[None]:
+        """The time in which an answer is due; `times` the limit for so many, one after the other."""
+        self._until = time.monotonic() + times * self._limit_s
         try:
             yield
         finally:

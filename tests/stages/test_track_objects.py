@@ -272,3 +272,16 @@ def test_who_may_have_become_another_has_the_higher_switch_risk() -> None:
 
 def test_the_motion_experts_tracks_have_no_switch_risk() -> None:
     assert [track.switch_risk for track in _tracked(render([DISC, SQUARE])).tracks] == [None, None]
+
+
+def test_gaps_are_filled_and_marked_only_where_the_recipe_says_so() -> None:
+    gone = (6, 7, 12)
+    rows = [[("car", (20.0 + 6 * t, 50.0, 60.0 + 6 * t, 90.0), 0.9)] if t not in gone else [] for t in range(20)]
+    bare = _given(_labelled(rows)).tracks[0]
+    assert [o.frame for o in bare.observations] == [t for t in range(20) if t not in gone]
+    result = TrackObjects(fill_gaps=True).process(None, [_labelled(rows)])[0]
+    assert isinstance(result, TrackedClip)
+    (full,) = result.tracks
+    assert [o.frame for o in full.observations if o.interpolated] == list(gone)
+    assert [o for o in full.observations if not o.interpolated] == list(bare.observations)
+    assert full.switch_risk == bare.switch_risk

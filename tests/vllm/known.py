@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from stages.models.checkpoint import find
-from stages.models.vllm_engine import Engine, EngineDied, Request
+from stages.models.vllm_engine import Engine, Request
 from stages.models.vllm_load import blueprint
+from stages.models.vllm_process import EngineDied
 from stages.models.vllm_scorer import VllmScorer
 
 

@@ -15,8 +15,9 @@ from stages.algorithms.tpl import Context, contexts
 from stages.models import vllm_keeper
 from stages.models.checkpoint import find
 from stages.models.protocols import OtherPositions, Target, TooLong
-from stages.models.vllm_engine import EngineDied, EngineUnusable, Request, chunk_tokens, refuse_order
+from stages.models.vllm_engine import EngineUnusable, Request, chunk_tokens, refuse_order
 from stages.models.vllm_load import blueprint, prepared
+from stages.models.vllm_process import EngineDied
 from stages.models.vllm_scorer import Engines, VllmScorer
 from stages.models.vllm_watchdog import Watchdog
 from tests.vllm.checkpoints import checkpoint
