@@ -88,11 +88,13 @@ def by_kind(score: TargetScore, tokenizer: Any) -> dict[str, float]:
 
 
 def difference(ours: Sequence[Scored], theirs: Sequence[Scored], kind: str) -> Figure:
-    """Mean of ours less mean of theirs, length-matched, with the interval over films drawn again."""
-    rows = [s for s in (*ours, *theirs) if np.isfinite(s.tpl[kind])]
-    is_ours = np.array([k < sum(np.isfinite(s.tpl[kind]) for s in ours) for k in range(len(rows))])
+    """Mean of that kind of our tokens less mean of all of theirs, length-matched, with the interval over films drawn
+    again."""
+    those = [s for s in ours if np.isfinite(s.tpl[kind])]
+    rows = [*those, *theirs]
+    is_ours = np.arange(len(rows)) < len(those)
     bins = np.array([s.n_tokens // BIN for s in rows])
-    values = np.array([s.tpl[kind] for s in rows])
+    values = np.array([s.tpl[kind] for s in those] + [s.tpl["all"] for s in theirs])
 
     def statistic(weights: np.ndarray) -> float:
         even = matched(bins, is_ours, weights)

@@ -147,4 +147,6 @@ def _lost(clip: PairClip, error: ReadError) -> list[Outcome]:
 
 
 def _clip(clip_id: str, frames_jpeg: tuple[bytes, ...]) -> PackedClip:
-    return PackedClip(clip_id=clip_id, tracks=(), events=(), captions=(), caption_scores=(), frames_jpeg=frames_jpeg)
+    return PackedClip(
+        clip_id=clip_id, tracks=(), events=(), relations=(), captions=(), caption_scores=(), frames_jpeg=frames_jpeg
+    )  # fmt: skip

@@ -1,31 +1,38 @@
-"""What does not follow inside one clip or one sample: boxes, moments, events, captions, questions and answers."""
+"""What does not follow inside one clip or one sample: tracks, spans, captions, questions and answers."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 from pipeline.sealed import Problem, Sealed, short
-from schemas.clip import Trajectory
-from schemas.sample import PublishedClip, PublishedSample
+from pipeline.verify_tracks import track_problems
+from schemas.manifest import Manifest
+from schemas.sample import Message, PublishedClip, PublishedSample
 from stages.algorithms.asking import Program, Rendered, Unanswerable, to_json
 from stages.algorithms.compose import difficulty, messages
 from stages.algorithms.compose_twins import showing_of
-from stages.algorithms.describe import place
-from stages.algorithms.events import ENDS, STARTS, end_of, happenings, relations
 from stages.algorithms.questions import render
+from stages.algorithms.rewriting import VIDEO_MARK, follows
 from stages.algorithms.scene import MAX_NAMED, Scene, global_caption, timeline
-from stages.describe_tracks import DESCRIBER
+from stages.describe_tracks import DESCRIBER, DescribeTracks
 
-VIDEO_MARK = "<video>\n"
+UNFIT = (Unanswerable, ValueError, TypeError, LookupError, ArithmeticError, AttributeError)  # of a program that is none
+TRACK_FPS = re.compile(r"DecodeClip\.track_fps = ([\d.]+)")  # as a plan's line says it
 
 
 def row_problems(data: Sealed) -> Iterator[Problem]:
     """Everything about single clips and samples that does not follow."""
+    track_fps = _track_fps(data.manifest)
+    is_described_so = f"DescribeTracks.version = {DescribeTracks.version}" in data.manifest.plan
     for clip in data.clips:
-        yield from _track_problems(clip)
-        yield from _event_problems(clip, data.first_of(clip))
-        yield from _span_problems(clip, data.first_of(clip))
-        yield from _caption_problems(clip, data.first_of(clip))
+        first = data.first_of(clip)
+        stands = is_described_so and _camera_stands(data.samples_of.get(clip.clip_id, ()))
+        first = first if first and _has_time(first) else None
+        yield from track_problems(clip, first, camera_stands=stands, track_fps=track_fps)
+        yield from _span_problems(clip, first)
+        yield from _caption_problems(clip, first)
     clips = {clip.clip_id: clip for clip in data.clips}
     for sample in data.samples:
         yield from _sample_problems(sample, clips.get(sample.clip_id))
@@ -33,8 +40,13 @@ def row_problems(data: Sealed) -> Iterator[Problem]:
 
 def program_of(sample: PublishedSample) -> Program | None:
     """The sample's program; None where the column holds none."""
+    return _program(sample.program)
+
+
+@lru_cache(maxsize=10_000)  # several checks ask for it
+def _program(text: str) -> Program | None:
     try:
-        program = json.loads(sample.program)
+        program = json.loads(text)
     except json.JSONDecodeError:
         return None
     return program if isinstance(program, dict) else None
@@ -46,55 +58,18 @@ def is_given(sample: PublishedSample) -> bool:
     return program is not None and program.get("op") == "given"
 
 
-def _track_problems(clip: PublishedClip) -> Iterator[Problem]:
-    ids = [track.track_id for track in clip.tracks]
-    if len(set(ids)) != len(ids):
-        yield Problem(clip.clip_id, f"track ids {ids} are not unique")
-    if len({(track.frame_width_px, track.frame_height_px) for track in clip.tracks}) > 1:
-        yield Problem(clip.clip_id, "its tracks lie in frames of different sizes")
-    for track in clip.tracks:
-        ticks = [m.tick for m in track.moments]
-        if not ticks or any(b <= a for a, b in pairwise(ticks)):
-            yield Problem(clip.clip_id, f"the moments of track {track.track_id} do not ascend")
-        yield from _box_problems(clip.clip_id, track)
+def _track_fps(manifest: Manifest) -> float | None:
+    return next((float(found[1]) for line in manifest.plan if (found := TRACK_FPS.fullmatch(line))), None)
 
 
-def _box_problems(clip_id: str, track: Trajectory) -> Iterator[Problem]:
-    for m in track.moments:
-        where = f"track {track.track_id} at tick {m.tick}"
-        x1, y1, x2, y2 = m.box_xyxy_px
-        if not (0 <= x1 < x2 <= track.frame_width_px and 0 <= y1 < y2 <= track.frame_height_px):
-            yield Problem(clip_id, f"{where}: box {m.box_xyxy_px} is not in the frame")
-        elif place(m.box_xyxy_px, track.frame_width_px, track.frame_height_px) != m.location:
-            yield Problem(clip_id, f"{where}: box is not at {m.location!r}")
+def _has_time(sample: PublishedSample) -> bool:
+    return sample.time_base_num > 0 and sample.time_base_den > 0
 
 
-def _event_problems(clip: PublishedClip, sample: PublishedSample | None) -> Iterator[Problem]:
-    """Ends that are at no end of their track; changes, meetings and relations that do not follow from the tracks."""
-    tracks = {track.track_id: track for track in clip.tracks if track.moments}
-    ends = [event for event in clip.events if event.kind in (*STARTS, *ENDS)]
-    places = [(event.track_id, event.kind in STARTS) for event in ends]
-    if len(set(places)) != len(places):
-        yield Problem(clip.clip_id, "a track has two events at one end")
-    for event in ends:
-        what = f"event {event.kind!r} of track {event.track_id} at tick {event.tick}"
-        if event.track_id not in tracks:
-            yield Problem(clip.clip_id, f"{what}: there is no such track")
-            continue
-        track = tracks[event.track_id]
-        if event.tick != track.moments[0 if event.kind in STARTS else -1].tick:
-            yield Problem(clip.clip_id, f"{what}: not the {'first' if event.kind in STARTS else 'last'} of the track")
-        elif event != end_of(track, is_start=event.kind in STARTS):
-            yield Problem(clip.clip_id, f"{what}: the box there tells otherwise")
-    if sample is None or len(tracks) < len(clip.tracks):
-        return
-    follow = happenings(clip.tracks, sample.time_base_num / sample.time_base_den)
-    told = tuple(event for event in clip.events if event.kind not in (*STARTS, *ENDS))
-    if told != follow:
-        wrong = [event for event in (*told, *follow) if (event in told) != (event in follow)]
-        yield Problem(clip.clip_id, f"events do not follow from the tracks, or not in order: {short(wrong or told)}")
-    if clip.relations != relations(clip.tracks):
-        yield Problem(clip.clip_id, "its relations do not follow from the tracks")
+def _camera_stands(samples: Iterable[PublishedSample]) -> bool:
+    """Speeds are compared, and half the speed is shown, only where it does: one such sample tells of its clip."""
+    programs = [program_of(sample) or {} for sample in samples]
+    return any(p.get("op") == "faster" or (p.get("op"), p.get("kind")) == ("twin", "slowed") for p in programs)
 
 
 def _span_problems(clip: PublishedClip, sample: PublishedSample | None) -> Iterator[Problem]:
@@ -141,6 +116,9 @@ def _sample_problems(sample: PublishedSample, clip: PublishedClip | None) -> Ite
     if clip is None:
         yield Problem(key, f"its clip {sample.clip_id} is not in clips/")
         return
+    if not _has_time(sample):
+        yield Problem(key, f"its time base {sample.time_base_num}/{sample.time_base_den} is none")
+        return
     ascends = bool(ticks) and all(a < b for a, b in pairwise(ticks))
     if not ascends or not sample.start_tick <= ticks[0] <= ticks[-1] < sample.end_tick:
         yield Problem(key, "its frames do not ascend inside the clip")
@@ -151,7 +129,7 @@ def _sample_problems(sample: PublishedSample, clip: PublishedClip | None) -> Ite
         return
     try:
         said = _given(sample) if is_given(sample) else _proof(sample, program, _scene(sample, clip))
-    except (Unanswerable, KeyError, TypeError, ValueError) as error:
+    except UNFIT as error:
         yield Problem(key, f"its program has no answer on its clip: {error}")
         return
     for what, (published, recomputed) in said.items():
@@ -167,12 +145,22 @@ def _proof(sample: PublishedSample, program: Program, scene: Scene) -> dict[str,
         "describer": (sample.describer, DESCRIBER),
         "direction": (sample.direction, again.direction),
         "answer type": (sample.answer_type, again.answer_type),
-        "messages": (sample.messages, messages(again)),
+        **_said(sample, messages(again), scene),
         "reward": (sample.reward, to_json(again.reward)),
         "evidence": (sample.evidence, to_json({"tracks": list(again.track_ids), "frames": list(again.frames)})),
         "risk": (round(sample.risk, 9), round(again.risk, 9)),
         "difficulty": (sample.difficulty, difficulty(again)),
         **_shown(sample, program, scene, again),
+    }
+
+
+def _said(sample: PublishedSample, rendered: tuple[Message, ...], scene: Scene) -> dict[str, tuple[object, object]]:
+    """The composer's words; or others, which must ask for the same and be answered alike."""
+    if sample.reworded_by is None:
+        return {"messages": (sample.messages, rendered)}
+    return {
+        "who reworded it": (sample.reworded_by.startswith("mllm/"), True),
+        "other words": (follows(sample.messages, rendered, scene.names), None),
     }
 
 
@@ -204,6 +192,7 @@ def _given(sample: PublishedSample) -> dict[str, tuple[object, object]]:
         "evidence": (sample.evidence, to_json({"tracks": [], "frames": []})),
         "risk": (sample.risk, 0.0),
         "difficulty": (sample.difficulty, None),
+        "reworded by": (sample.reworded_by, None),
         "twin": (sample.twin, None),
         "twin effect": (sample.twin_effect, None),
         "frame order": (sample.frame_order, None),

@@ -6,11 +6,19 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from pipeline.publish import split_of
-from pipeline.sealed import Problem, Sealed, short
-from pipeline.verify_rows import is_given, program_of
+from pipeline.sealed import Problem, Sealed
+from pipeline.verify_groups import group_problems
+from pipeline.verify_rows import is_given
+from schemas.outcome import Reason
 from schemas.sample import PublishedSample
 
 SAMPLE_ID = re.compile(r"(?P<clip>.+-s\d{3,}-p\d{2,})-(?P<source>[qm])(?P<number>\d{3,6})")  # composed, or given
+GROUP_ID = re.compile(r"(?P<clip>.+)-g\d{3,6}")  # of composed samples; a given one is a group of its own
+DROPS = {  # why a stage drops single samples
+    "ComposeSamples": {Reason.LABEL_RISK},
+    "SelectSamples": {Reason.OVER_BUDGET, Reason.HACKABLE, Reason.SPARSE},
+    "Balance": {Reason.IMBALANCE},
+}
 OF_SOURCES = "ProbeVideo"  # the outcomes of this stage are of sources: copies, files that are no films
 
 
@@ -22,12 +30,16 @@ def set_problems(data: Sealed) -> Iterator[Problem]:
         yield from _name_problems(sample)
     for samples in data.samples_of.values():
         yield from _clip_facts(samples)
-        yield from _group_problems(samples)
+        yield from group_problems(samples)
     yield from _uri_problems(data)
     yield from _overlaps(data)
     yield from _lost_samples(data)
     yield from _scorer_counts(data)
     yield from _funnel_counts(data)
+    yield from _dropped_samples(data)
+    if not any(line.startswith("NameTracks") for line in data.manifest.plan):
+        named = [(clip.clip_id, track.named_by) for clip in data.clips for track in clip.tracks if track.named_by]
+        yield from (Problem(clip_id, f"a track is named by {by}, and the plan names none") for clip_id, by in named)
 
 
 def _twice(ids: Iterable[str]) -> Iterator[Problem]:
@@ -46,7 +58,8 @@ def _name_problems(sample: PublishedSample) -> Iterator[Problem]:
         yield Problem(key, f"its sample_id is not of its clip {sample.clip_id}")
     elif (name["source"] == "m") != is_given(sample):
         yield Problem(key, "its sample_id says whether it came with its video, and its program says otherwise")
-    if not sample.group_id.startswith(f"{sample.clip_id}-"):
+    group = GROUP_ID.fullmatch(sample.group_id)
+    if sample.group_id != key if is_given(sample) else group is None or group["clip"] != sample.clip_id:
         yield Problem(key, f"its group_id {sample.group_id} is not of its clip {sample.clip_id}")
     if sample.split != split_of(sample.video_id):
         yield Problem(key, f"split: published {sample.split}, recomputed {split_of(sample.video_id)}")
@@ -60,17 +73,6 @@ def _clip_facts(samples: list[PublishedSample]) -> Iterator[Problem]:
         for name in names:
             if getattr(sample, name) != getattr(samples[0], name):
                 yield Problem(sample.sample_id, f"disagrees with another sample of its clip about {name}")
-
-
-def _group_problems(samples: list[PublishedSample]) -> Iterator[Problem]:
-    """Samples of one group that are about different subjects."""
-    tracks: defaultdict[str, set[object]] = defaultdict(set)
-    for sample in samples:
-        program = program_of(sample) or {}
-        tracks[sample.group_id].add(program.get("of", program).get("track"))
-    for group_id, about in tracks.items():
-        if len(about) > 1:
-            yield Problem(group_id, f"its samples are about different subjects: {short(about)}")
 
 
 def _uri_problems(data: Sealed) -> Iterator[Problem]:
@@ -139,6 +141,19 @@ def _scorer_counts(data: Sealed) -> Iterator[Problem]:
     for first in firsts:
         if first.scorer_domain == "in" and (first.scorer, len(first.frame_tick)) not in frames:
             yield Problem(first.clip_id, f"scorer_domain is 'in', but {first.scorer} was not measured on its frames")
+
+
+def _dropped_samples(data: Sealed) -> Iterator[Problem]:
+    """Samples in failures/: of a clip that is there, by a stage that drops such, for a reason that it has."""
+    clip_ids = {clip.clip_id for clip in data.clips}
+    for outcome in data.outcomes:
+        name = SAMPLE_ID.fullmatch(outcome.key)
+        if name is None:
+            continue
+        if name["clip"] not in clip_ids:
+            yield Problem(outcome.key, "is listed in failures/, and its clip is not in clips/")
+        if outcome.kind != "skip" or outcome.reason not in DROPS.get(outcome.stage, ()):
+            yield Problem(outcome.key, f"{outcome.stage} drops no sample as {outcome.kind} {outcome.reason}")
 
 
 def _funnel_counts(data: Sealed) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ DESCRIBER = "templates/1"
 class DescribeTracks(Stage[TrackedClip, DescribedClip, None]):
     """Geometry and colour in words: templates, no model; the `describer` column says so."""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     resources: ClassVar[Resources] = Resources(cpus=0.25, batch_rows=8)
 
     def process(self, _: None, clips: Sequence[TrackedClip], /) -> list[DescribedClip]:

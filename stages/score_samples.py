@@ -11,6 +11,8 @@ from stages.base import Stage
 from stages.models.protocols import Target
 from stages.watching import Eyes, Watching
 
+GIVEN = "given"  # somebody's own words: measuring them is what was asked for
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSamples(Watching, Stage[ComposedClip, MeasuredClip, Eyes]):
@@ -48,7 +50,7 @@ def _within_budget(clip: ComposedClip, budget: int, seed: int, taught: Collectio
 
     Twins are not scored: their frames are not those that the scorer was shown.
     """
-    able = [s for s in clip.samples if s.twin is None and (taught is None or s.family in taught)]
+    able = [s for s in clip.samples if s.twin is None and (taught is None or s.family in (*taught, GIVEN))]
     order = draws(seed, f"{clip.clip_id}/budget").permutation(len(able))
     shuffled = [able[i] for i in order]
     first: dict[tuple[str, str], Sample] = {}

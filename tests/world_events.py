@@ -384,10 +384,11 @@ def _shown_events(view: Shown, kind: str, of: dict, answer: str) -> list[str]:
     if of["op"] == "happens":
         inverse = {"enters": "leaves", "appears": "disappears", "starts": "stops"}
         inverse |= {b: a for a, b in inverse.items()}
-        event = inverse.get(of["kind"], of["kind"]) if kind == "reversed" else of["kind"]
-        found = times_of(view, event, view.names[of["track"]])
+        own = str(of["kind"])
+        told = inverse.get(own, own) if kind == "reversed" else own
+        found = times_of(view, told, view.names[of["track"]])
         if "does not" in answer:
-            found = times_of(view, event, view.names[of["track"]], whole=True)
+            found = times_of(view, told, view.names[of["track"]], whole=True)
             return [f"said {answer!r}, happens at {found}"] if found else []
         span = sorted(view.time_s[k - 1] for k in _frames(answer))
         ok = len(found) == 1 and span[0] - BLUR_S <= found[0] <= span[1] + BLUR_S

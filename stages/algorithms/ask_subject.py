@@ -104,6 +104,8 @@ def trajectory(scene: Scene, program: Program) -> Rendered:
             f"What is the track of the {name(track)}? {TRACK_FORMAT}", f"{track_text(scene, track)}.",
             "identity->trajectory", "text", track_reward(scene, track), (track.track_id,), frames, track.risk,
         )  # fmt: skip
+    if program["ask"] != "identity":
+        raise Unanswerable(f"unknown ask {program['ask']!r}; known: trajectory, identity")
     text = track_text(scene, track, named=False)
     unique([t for t in scene.tracks if scene.seen(t) and boxes(scene, t) == boxes(scene, track)], "track")
     if is_labelled(track):

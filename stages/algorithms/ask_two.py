@@ -42,8 +42,8 @@ def beside_when(scene: Scene, program: Program) -> Rendered:
     """When a subject is on a side of another: the way back of `beside`, one unbroken run of planned frames."""
     one, other = (named(scene, i) for i in program["tracks"])
     axis, word = program["axis"], program["side"]
-    if word not in AXES[axis]:
-        raise Unanswerable(f"unknown side {word!r}; known: {', '.join(AXES[axis])}")
+    if axis not in (0, 1) or word not in AXES[axis]:
+        raise Unanswerable(f"unknown side {word!r}; known: {AXES}")
     wanted = AXES[axis].index(word) * 2 - 1
     both = [k for k in scene.seen(one) if k in scene.seen(other)]
     if len(both) < scene.n_frames:

@@ -13,7 +13,7 @@ from schemas.sample import Message, Sample
 from stages.algorithms.asking import Program, Rendered, Unanswerable, to_json
 from stages.algorithms.compose_more import more
 from stages.algorithms.compose_twins import showing_of, twins
-from stages.algorithms.describe import COLOURS, COMPASS, SHAPES, SIZES, is_labelled
+from stages.algorithms.describe import COLOURS, COMPASS, SHAPES, SIZES
 from stages.algorithms.draws import draws
 from stages.algorithms.questions import render
 from stages.algorithms.scene import Scene, is_followed
@@ -162,7 +162,7 @@ def _absent(scene: Scene, rng: np.random.Generator) -> str | None:
     if not scene.tracks:
         return None
     track = scene.tracks[int(rng.integers(len(scene.tracks)))]
-    if is_labelled(track):  # has no size word, and nothing can be said to be absent beside it
+    if is_followed(scene) or " " not in track.appearance:  # nothing can be said to be absent where a detector looked
         return None
     size, colour = track.appearance.split(" ")
     other_colours = [c for c in COLOURS if c != colour]

@@ -49,7 +49,7 @@ MAX_COLOUR_RISK = 0.5  # and how near its median may be to another colour
 SWITCH_BORDER = 0.25  # probability of more than one subject at which a track is as unsure as a word on its border
 MIN_PHASE_S = 0.3  # a shorter change of motion is jitter
 EDGE = 0.02  # of the frame side: a box this near the border touches it
-MAX_CUT = 0.3  # of a track's boxes, that may touch it
+MIN_WHOLE = 3  # boxes that do not touch it, for a size to be known
 MIN_HALF = 0.6  # of the window's width before or after a moment, from which on that half has a motion of its own
 
 
@@ -144,9 +144,12 @@ def appearance(track: Track, frame: Frame) -> tuple[str, float]:
         colour = colour_word(rgb)
         agreed = sum(colour_word(o.rgb) == colour for o in seen) / len(seen)
         return (colour if agreed >= SAME_COLOUR and colour_risk(rgb) <= MAX_COLOUR_RISK else ""), 0.0
-    area = median((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (o.box_xyxy_px for o in seen))
-    size = SIZES[area >= LARGE_AREA * frame.width_px * frame.height_px]
-    return f"{size} {colour_word(rgb)}", max(colour_risk(rgb), size_risk(area / (frame.width_px * frame.height_px)))
+    whole = [o for o in seen if not _is_cut(o, frame)]
+    known = len(whole) >= MIN_WHOLE
+    area = median((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (o.box_xyxy_px for o in (whole if known else seen)))
+    is_large = area >= LARGE_AREA * frame.width_px * frame.height_px  # what is in view is the least that it can be
+    risk = max(colour_risk(rgb), size_risk(area / (frame.width_px * frame.height_px)))
+    return f"{SIZES[is_large]} {colour_word(rgb)}", risk if known or is_large else 1.0
 
 
 def shape_word(observations: Sequence[Detection], width_px: int, height_px: int) -> str:
@@ -185,11 +188,11 @@ def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Af
     if track.label:
         size_px = median(((x2 - x1) * (y2 - y1)) ** 0.5 for x1, y1, x2, y2 in (o.box_xyxy_px for o in seen))
         window_s, scale_px = LABELLED_WINDOW_S, min(scale_px, size_px * LABELLED_SPEED_BORDER / SPEED_BORDER)
-    # Of what the edge cuts, size, shape and motion are those of the part in view: .3 of a track's boxes make all of its
-    # words unsure (benchmarks/results/label_risk.md). What has a label is named by a detector that knows parts.
-    cut = sum(_touches(o.box_xyxy_px, frame.width_px, frame.height_px) for o in seen) / len(seen)
-    part = float(not track.label and cut > MAX_CUT)
     words = {o.frame: _motion_at(k, points, times, scale_px, window_s) for k, o in enumerate(seen)}
+    if not track.label:
+        # Of what the edge cuts, the centre is that of the part in view: a square that goes out "stops". What has a
+        # label is seen by a detector that knows parts.
+        words |= {o.frame: (words[o.frame][0], 1.0) for o in seen if _is_cut(o, frame)}
     for before, o in pairwise(track.observations):
         if o.interpolated:
             words[o.frame] = (words[before.frame][0], 1.0)
@@ -199,7 +202,7 @@ def trajectory(track: Track, track_tick: Sequence[int], camera_path: Sequence[Af
         appearance=looks,
         frame_width_px=frame.width_px,
         frame_height_px=frame.height_px,
-        risk=max(gaps, looks_risk, denied, part, min(1.0, (track.switch_risk or 0.0) / SWITCH_BORDER)),
+        risk=max(gaps, looks_risk, denied, min(1.0, (track.switch_risk or 0.0) / SWITCH_BORDER)),
         moments=tuple(
             Moment(
                 tick=track_tick[o.frame],
@@ -302,6 +305,10 @@ def edge_gap(box: Box, width_px: int, height_px: int) -> float:
     """How far a box is from the nearest edge, in sides of the frame."""
     x1, y1, x2, y2 = box
     return min(x1 / width_px, y1 / height_px, 1 - x2 / width_px, 1 - y2 / height_px)
+
+
+def _is_cut(seen: Detection, frame: Frame) -> bool:
+    return _touches(seen.box_xyxy_px, frame.width_px, frame.height_px)
 
 
 def _touches(box: Box, width_px: int, height_px: int) -> bool:

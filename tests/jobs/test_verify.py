@@ -146,7 +146,9 @@ def _split(rows: Rows) -> None:
 
 
 def _other_group(rows: Rows) -> None:
-    _of(rows, "record")["group_id"] = _of(rows, "timeline")["group_id"]
+    timeline = _of(rows, "timeline")
+    row = next(r for r in rows if r["family"] == "record" and r["clip_id"] == timeline["clip_id"])
+    row["group_id"] = timeline["group_id"]
 
 
 def _group_of_another_clip(rows: Rows) -> None:
@@ -272,7 +274,7 @@ MUTATIONS: dict[str, tuple[str, Change, str]] = {  # table, change, what the pro
     "a label in a track": ("clips", _label, "the global caption does not follow"),
     "an action in a track": ("clips", _action, "the global caption does not follow"),
     "a time in an answer": ("data", _in_answer("when", ".", ".9"), "messages: published"),
-    "a frame time": ("data", _frame_time, "messages: published|has no answer"),
+    "a frame time": ("data", _frame_time, "messages: published|has no answer|lie in one step"),
     "the clip's start": ("data", _start, "messages: published"),
     "an option's text": ("data", _option, "messages: published"),
     "the options' order": ("data", _swapped_options, "messages: published"),

@@ -79,6 +79,7 @@ class Known:
     order: float = 0.7
     thresholds: Thresholds | None = None
     n_frames: int | None = 8
+    taught: tuple[str, ...] | None = None
     floor: float = 1e-5
     asked: list[Target] = field(default_factory=list)
 

@@ -147,6 +147,7 @@ class FakeScorer:
     watches: list[Sequence[str]] = field(default_factory=list)
     thresholds: Thresholds | None = None
     n_frames: int | None = None
+    taught: tuple[str, ...] | None = None
     floor: float = 1e-5
 
     def card(self, frames_THWC: np.ndarray) -> ScorerCard:

@@ -76,7 +76,9 @@ def write_set(
 
 def _clip(sample: PublishedSample, frames_jpeg: tuple[bytes, ...] | None) -> PackedClip:
     packed = frames_jpeg or tuple(jpeg(f, quality=90) for f in frames_of(sample))
-    return PackedClip(clip_id=sample.clip_id, tracks=(), events=(), captions=(), caption_scores=(), frames_jpeg=packed)
+    return PackedClip(
+        clip_id=sample.clip_id, tracks=(), events=(), relations=(), captions=(), caption_scores=(), frames_jpeg=packed
+    )  # fmt: skip
 
 
 class Words:
