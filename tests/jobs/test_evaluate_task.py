@@ -48,11 +48,14 @@ def module_at(path: Path) -> Any:
 def test_the_local_task_holds_the_held_out_samples_only(data: Path, task: tuple[Path, LocalTask]) -> None:
     folder, made = task
     rows = pq.read_table(data / "data").to_pylist()
-    held = {r["sample_id"] for r in rows if r["split"] == "validation"}
+    ours = [r for r in rows if r["split"] == "validation"]
+    twins = [r for r in ours if r["twin"]]
+    several = [r for r in ours if not r["twin"] and len(r["messages"]) > 2]
+    held = {r["sample_id"] for r in ours} - {r["sample_id"] for r in (*twins, *several)}
     docs = docs_of(folder)
     assert {d["sample_id"] for d in docs} == held
     assert 0 < len(held) < len(rows)
-    assert made == LocalTask(len(held), 3, {})
+    assert made == LocalTask(len(held), 3, {"about a twin": len(twins), "more than one question": len(several)})
     assert {d["family"] for d in docs} >= {"where", "direction", "caption", "given"}
     by_id = {r["sample_id"]: r for r in rows}
     for doc in docs:
