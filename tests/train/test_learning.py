@@ -95,7 +95,8 @@ def test_a_head_in_parts_is_the_whole_head(subject: Subject, monkeypatch: pytest
     parts = subject.nll(subject.examples)
     parts.sum().backward()
     assert len(whole) > 6
-    torch.testing.assert_close(parts, whole, atol=1e-6, rtol=0)
+    # Four units in the last place of 6 nats: another blocking of the same product (1.9e-6 on an AMD EPYC).
+    torch.testing.assert_close(parts, whole, atol=4e-6, rtol=0)
     torch.testing.assert_close(grads(subject.model), before, atol=1e-5, rtol=1e-5)
 
 
