@@ -85,6 +85,7 @@ def test_activation_checkpointing_changes_no_gradient(subject: Subject, switch: 
 
 
 def test_a_head_in_parts_is_the_whole_head(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject.model.double()  # in float32 two blockings of one product differ by 1.9e-6 of 6 nats on some processors
     freeze(subject.family.model, Parts())
     whole = subject.nll(subject.examples)
     whole.sum().backward()
@@ -95,8 +96,7 @@ def test_a_head_in_parts_is_the_whole_head(subject: Subject, monkeypatch: pytest
     parts = subject.nll(subject.examples)
     parts.sum().backward()
     assert len(whole) > 6
-    # Four units in the last place of 6 nats: another blocking of the same product (1.9e-6 on an AMD EPYC).
-    torch.testing.assert_close(parts, whole, atol=4e-6, rtol=0)
+    torch.testing.assert_close(parts, whole, atol=1e-6, rtol=0)
     torch.testing.assert_close(grads(subject.model), before, atol=1e-5, rtol=1e-5)
 
 
