@@ -22,6 +22,10 @@ class NoScorer(ValueError):
     """There is no scorer of that name, or it cannot be used; the message says what one is, or what to do."""
 
 
+class NotOnHub(ValueError):
+    """Neither the hub nor the local cache has it; the message has the remedy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A checkpoint that is there: a folder, or a hub id whose config has been read."""
@@ -130,16 +134,25 @@ def _not_whole(scorer: str, path: Path, why: str) -> NoScorer:
     )
 
 
-def _hub(scorer: str) -> Checkpoint:
-    repo, _, wanted = scorer.partition("@")
+def hub_config(repo: str, revision: str) -> Path:
+    """The config of a hub id at a commit, tag or branch ("": its main one), in the local cache, in a folder that the
+    commit names; raises NotOnHub."""
     try:
-        config = Path(hf_hub_download(repo, "config.json", revision=wanted or None))
+        return Path(hf_hub_download(repo, "config.json", revision=revision or None))
     except (HfHubHTTPError, HFValidationError, EntryNotFoundError, OSError) as error:
-        raise NoScorer(
-            f"scorer {scorer!r}: no such folder, and its config cannot be had from the hub or the local cache "
+        raise NotOnHub(
+            "no such folder, and its config cannot be had from the hub or the local cache "
             f"({type(error).__name__}: {str(error).splitlines()[0]}). Where there is no network, fetch it elsewhere "
             f"(hf download {repo}) and give the folder's path; a gated one needs `hf auth login`."
         ) from error
+
+
+def _hub(scorer: str) -> Checkpoint:
+    repo, _, wanted = scorer.partition("@")
+    try:
+        config = hub_config(repo, wanted)
+    except NotOnHub as error:
+        raise NoScorer(f"scorer {scorer!r}: {error}") from error
     commit = config.parent.name  # the cache keeps a snapshot a commit
     card = _card(scorer, beside(repo, CARD, commit))
     return Checkpoint(repo, commit, json.loads(config.read_text()), card)

@@ -6,12 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 from huggingface_hub.repocard import metadata_load
 from yaml import YAMLError
 
-from stages.models.checkpoint import HUB_ID, beside, folder_hash
+from stages.models.checkpoint import HUB_ID, NotOnHub, beside, folder_hash, hub_config
 
 OTHER = "other"  # how the hub calls a licence that is none of its list; the card then names it in `license_name`
 NEEDED = {
@@ -106,10 +104,6 @@ def _agreed(model: str, of_card: str, of_recipe: str) -> str:
 
 def _fetched_config(repo: str, revision: str) -> Path:
     try:
-        return Path(hf_hub_download(repo, "config.json", revision=revision or None))
-    except (HfHubHTTPError, HFValidationError, EntryNotFoundError, OSError) as error:
-        raise BadExpert(
-            f"model {repo!r}: no such folder, and its config cannot be had from the hub or the local cache "
-            f"({type(error).__name__}: {str(error).splitlines()[0]}). Where there is no network, fetch it elsewhere "
-            f"(hf download {repo}) and give the folder's path; a gated one needs `hf auth login`."
-        ) from error
+        return hub_config(repo, revision)
+    except NotOnHub as error:
+        raise BadExpert(f"model {repo!r}: {error}") from error

@@ -274,7 +274,7 @@ MUTATIONS: dict[str, tuple[str, Change, str]] = {  # table, change, what the pro
     "a label in a track": ("clips", _label, "the global caption does not follow"),
     "an action in a track": ("clips", _action, "the global caption does not follow"),
     "a time in an answer": ("data", _in_answer("when", ".", ".9"), "messages: published"),
-    "a frame time": ("data", _frame_time, "messages: published|has no answer|lie in one step"),
+    "a frame time": ("data", _frame_time, "lie in one step"),
     "the clip's start": ("data", _start, "messages: published"),
     "an option's text": ("data", _option, "messages: published"),
     "the options' order": ("data", _swapped_options, "messages: published"),
