@@ -16,7 +16,7 @@ SAMPLE_ID = re.compile(r"(?P<clip>.+-s\d{3,}-p\d{2,})-(?P<source>[qm])(?P<number
 GROUP_ID = re.compile(r"(?P<clip>.+)-g\d{3,6}")  # of composed samples; a given one is a group of its own
 DROPS = {  # why a stage drops single samples
     "ComposeSamples": {Reason.LABEL_RISK},
-    "SelectSamples": {Reason.OVER_BUDGET, Reason.HACKABLE, Reason.SPARSE},
+    "SelectSamples": {Reason.NOT_SCORED, Reason.HACKABLE, Reason.SPARSE},
     "Balance": {Reason.IMBALANCE},
 }
 OF_SOURCES = "ProbeVideo"  # the outcomes of this stage are of sources: copies, files that are no films

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     OTHER_POSITIONS = "other_positions"
     NOT_FINITE = "not_finite"
     OVER_BUDGET = "over_budget"
+    NOT_SCORED = "not_scored"
     LABEL_RISK = "label_risk"
     HACKABLE = "hackable"
     SPARSE = "sparse"

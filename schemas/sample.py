@@ -160,7 +160,7 @@ class ComposedClip(ScoredClip):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredClip(ComposedClip):
-    """Composed, and its samples scored: one score or none (over budget) a sample."""
+    """Composed, and its samples scored: one score or none (over budget, a twin, a family not taught) a sample."""
 
     sample_scores: tuple[TargetScore, ...]
 
@@ -191,7 +191,7 @@ class PublishedSample(Record):
     program: str
     evidence: str
     reward: str
-    tpl: float | None  # null where the sample was over the scoring budget
+    tpl: float | None  # null where the sample was not scored: over the budget, a twin, a family not taught
     tpl_key: float | None
     hackability: float | None
     verdict: str | None

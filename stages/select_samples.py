@@ -49,7 +49,7 @@ class SelectSamples(Stage[MeasuredClip, SelectedClip, None]):
 
     def _selected(self, clip: MeasuredClip) -> SelectedClip:
         scores = {s.target_id: s for s in clip.sample_scores}
-        judged = [(s, self._against(scores.get(s.sample_id), clip.scorer.scorer_domain)) for s in clip.samples]
+        judged = [(s, self._against(s, scores.get(s.sample_id), clip.scorer.scorer_domain)) for s in clip.samples]
         chosen = [s for s, why in judged if why is None]
         sparse = self._too_thin(density_of(clip, chosen)) if chosen else None
         drops = tuple(
@@ -64,9 +64,10 @@ class SelectSamples(Stage[MeasuredClip, SelectedClip, None]):
             selected=() if sparse else tuple(s.sample_id for s in chosen),
         )
 
-    def _against(self, score: TargetScore | None, domain: str) -> tuple[Reason, str] | None:
+    def _against(self, sample: Sample, score: TargetScore | None, domain: str) -> tuple[Reason, str] | None:
         if score is None:
-            return (Reason.OVER_BUDGET, "not scored") if self.drop_unscored else None
+            why = "a twin" if sample.twin else "over the budget, or of a family that the scorer was not taught"
+            return (Reason.NOT_SCORED, why) if self.drop_unscored else None
         if self.drop_one_frame and domain == "in" and score.verdict == "one-frame":
             return Reason.HACKABLE, f"tpl_key {score.tpl_key:.3f} nats"
         return None

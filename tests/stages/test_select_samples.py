@@ -62,7 +62,7 @@ def test_samples_that_go_for_another_reason_do_not_supervise() -> None:
     reasons = {d.key: d.reason for d in found.drops}
     assert found.selected == ()
     assert reasons.pop(WHERE.sample_id) == "sparse"
-    assert set(reasons.values()) == {"over_budget"}
+    assert set(reasons.values()) == {"not_scored"}
     assert len(found.drops) == len(clip.samples)
 
 
