@@ -16,16 +16,26 @@ from pipeline.publish import DATA_ROWS, PACKED_ROWS
 from pipeline.sources import SourceError
 from pipeline.train.frames import FilmFrames, PackedFrames, Unreadable, frame_source
 from pipeline.train.mix import DataSet, open_sets
+from pipeline.train.read_sample import SampleReader
 from pipeline.train.recipe import Data, Source
 from pipeline.train.row_groups import RowGroups
 from schemas.sample import PublishedSample
+from schemas.train import PlannedSample
+from stages.media.jpeg import jpeg
 from stages.media.reader import Reader
 from stages.media.world_film import random_film, write_world_film
-from tests.train.sets import SIDE_PX, sample, write_set
+from tests.train.sets import SIDE_PX, frames_of, sample, write_set
 
 
 def data_set(folder: Path) -> DataSet:
     return open_sets(Data(mix={"a": Source(path=str(folder))}))["a"]
+
+
+def planned(name: str, shard: str, row: int) -> PlannedSample:
+    return PlannedSample(
+        step=0, pack=0, place=0, source="a", sample_id=name, clip_id="", shard=shard, row=row, epoch=0, n_frames=4,
+        n_tokens=0, n_visual=0, n_labels=0, n_tiles=0, reserve=None,
+    )  # fmt: skip
 
 
 def levels(media: object) -> list[int]:
@@ -48,6 +58,45 @@ def test_packed_frames_are_those_of_the_clip_in_the_order_asked_for(tmp_path: Pa
         assert media.frames_THWC.dtype == np.uint8
         assert media.index == index
         assert media.times == shape.times == tuple(f"{k / 2:.2f} s" for k in s.frame_tick)
+
+
+def test_a_twin_is_shown_as_its_row_says_at_the_times_of_the_plan(tmp_path: Path) -> None:
+    """Through the shards, as a run reads them: order, repeats and mirror; the film itself stays as it is."""
+    plain = sample("plain", video="film", n_frames=4)
+    twins = [
+        replace(plain, sample_id="backward", frame_order=(4, 3, 2, 1)),
+        replace(plain, sample_id="held", frame_order=(3, 3, 3, 3)),
+        replace(plain, sample_id="mirror", frame_order=(1, 2, 3, 4), mirrored=True),
+    ]
+    pictures = frames_of(plain)
+    pictures[:, :, SIDE_PX // 2 :] += 100  # the right half is lighter
+    packed = {plain.clip_id: tuple(jpeg(p, quality=95) for p in pictures)}
+    reader = SampleReader(data_set(write_set(tmp_path / "set", [plain, *twins], frames_jpeg=packed)), "packed")
+    rows = {s.sample_id: k for k, s in enumerate(sorted([plain, *twins], key=lambda s: s.sample_id))}
+    shown = {}
+    for name, row in rows.items():
+        (shard,) = (p.relative_to(tmp_path / "set").as_posix() for p in (tmp_path / "set/data").glob("*.parquet"))
+        media = reader.conversation(planned(name, shard, row)).media
+        assert media is not None
+        assert media.times == ("0.00 s", "0.50 s", "1.00 s", "1.50 s")
+        left, right = (media.frames_THWC[:, :, half].mean(axis=(1, 2, 3)) for half in (slice(0, 6), slice(10, 16)))
+        shown[name] = ([round(float(v) / 20 - 0.5) for v in np.minimum(left, right)], bool((left < right).all()))
+    reader.close()
+    assert shown == {
+        "plain": ([0, 1, 2, 3], True),
+        "backward": ([3, 2, 1, 0], True),
+        "held": ([2, 2, 2, 2], True),
+        "mirror": ([0, 1, 2, 3], False),
+    }
+
+
+def test_films_show_a_twin_from_frames_that_are_decoded_once(film: PublishedSample, films: FilmFrames) -> None:
+    plain = films.media(film, (0, 1, 2))
+    twin = films.media(replace(film, frame_order=(3, 1, 1), mirrored=True), (0, 1, 2))
+    assert plain is not None
+    assert twin is not None
+    assert np.array_equal(twin.frames_THWC, plain.frames_THWC[[2, 0, 0]][:, :, ::-1])
+    assert twin.times == plain.times
 
 
 def test_a_text_has_no_pictures(tmp_path: Path) -> None:
