@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from schemas.outcome import Reason, Skip
 from schemas.sample import ComposedClip, Drop, Message, Sample, ScoredClip
-from stages.algorithms.asking import to_json
+from stages.algorithms.asking import MAX_RISK, to_json
 from stages.algorithms.compose import compose
 from stages.algorithms.phrasing import MOST
 from stages.algorithms.questions import FAMILIES
@@ -21,7 +21,7 @@ class ComposeSamples(Stage[ScoredClip, ComposedClip, None]):
     seed: int = 0
     caption_share: float = 0.3  # of the record questions, which also ask what happens
     max_subjects: int = 6  # of a clip that are asked about
-    max_risk: float = 0.75  # label risk above which we abstain
+    max_risk: float = MAX_RISK  # label risk above which we abstain
     families: tuple[str, ...] = tuple(FAMILIES)  # that are composed
     wordings: int = 1  # of a question, drawn from 1 to 3: the composer's own, and others
     max_twins: int = 5  # questions of a clip that are asked again of its twins

@@ -24,6 +24,7 @@ ORDER_FORMAT = "Answer with the letters in order."
 TIME_FORMAT = "Answer in seconds."
 COUNT_FORMAT = "Answer with a number."
 LETTERS = "ABCDEFGH"
+MAX_RISK = 0.75  # label risk above which a build abstains, where its recipe says nothing else
 CAPTION_QUESTION = "What happens in this video?"
 TIMELINE_QUESTION = "Where is each moving subject over time? Answer in order, with frames."
 FOLLOWED_QUESTION = "Where are the tracked subjects over time? Answer in order, with frames."

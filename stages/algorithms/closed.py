@@ -22,7 +22,7 @@ ASKS = {
     "letter": "the letter of a choice",
     "direction": "which way it moves, of the options given",
     "place": "where it is at a frame: nine places",
-    "span": "when it is at a place: throughout, from the start, to the end, or in between",
+    "span": "when it is so: throughout, from the start, to the end, or in between",
     "action": "what it does at a frame: still, or one of eight ways",
     "identity": "which subject has a track: the names of all samples",
     "presence": "whether there is such a subject at all",
@@ -87,13 +87,16 @@ def _where(scene: Scene, program: Program) -> Iterator[Asked]:
     yield "place", there.location, PLACES, (("where it is in the middle frame", middle and middle.location),)
 
 
-def _when(scene: Scene, program: Program) -> Iterator[Asked]:
-    track, place = scene.track(program["track"]), program["location"]
-    at = [(moment := scene.at(track, k)) is not None and moment.location == place for k in range(1, scene.n_frames + 1)]
-    starts, ends = at[0], at[-1]
+def _spanned(scene: Scene, program: Program) -> Iterator[Asked]:
+    first, last = render(scene, program).reward["value"]
+    yield _span(first == 1, last == scene.n_frames)
+
+
+def _span(starts: bool, ends: bool) -> Asked:
+    """When it is so, of SPANS: by whether it is at the first frame, and at the last."""
     answer = SPANS[2 if starts and ends else 1 if starts else 3 if ends else 0]
     guess = SPANS[1] if starts else SPANS[3]
-    yield "span", answer, SPANS, (("from the start if there in the first frame, else to the end", guess),)
+    return "span", answer, SPANS, (("from the start if there in the first frame, else to the end", guess),)
 
 
 def _record(scene: Scene, program: Program) -> Iterator[Asked]:
@@ -162,9 +165,10 @@ def _said(scene: Scene, program: Program) -> str | None:
 
 
 FAMILIES: dict[str, Callable[[Scene, Program], Iterator[Asked]]] = {
-    "direction": _direction, "where": _where, "when": _when, "record": _record, "trajectory": _trajectory,
+    "direction": _direction, "where": _where, "when": _spanned, "record": _record, "trajectory": _trajectory,
     "absent": _absent, "order": _lettered, "next": _lettered, "faster": _lettered, "choice": _lettered,
     "happens": _happens, "doing": _doing, "beside": _beside, "count": _count,
+    "acting": _spanned, "beside_when": _spanned,
 }  # fmt: skip
 IN_MIDDLE = "yes if seen in the middle frame"
 

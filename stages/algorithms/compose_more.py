@@ -13,14 +13,13 @@ import numpy as np
 from schemas.clip import Event, Trajectory
 from stages.algorithms.ask_events import ASKED, event_of, has_order, spec
 from stages.algorithms.ask_turns import CHOOSABLE
-from stages.algorithms.asking import Program, Rendered, Unanswerable
+from stages.algorithms.asking import MAX_RISK, Program, Rendered, Unanswerable
 from stages.algorithms.describe import COMPASS, PLACES
 from stages.algorithms.events import AXES
 from stages.algorithms.questions import render
 from stages.algorithms.scene import Scene, in_place, is_followed, name, span_text
 
 MAX_LISTED = 4  # events of one question
-MAX_RISK = 0.75  # of an event that is listed: one unsure event would take the whole question with it
 MAX_PAIRS = 2  # of subjects that are compared in a clip
 MAX_CHOICES = 3  # questions of a clip that are asked with options, too
 N_OPTIONS = 4

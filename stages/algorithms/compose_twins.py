@@ -8,12 +8,11 @@ import numpy as np
 
 from schemas.sample import Sample
 from stages.algorithms.ask_twin import ASKED
-from stages.algorithms.asking import Program, Unanswerable
+from stages.algorithms.asking import MAX_RISK, Program, Unanswerable
 from stages.algorithms.questions import render
 from stages.algorithms.scene import Scene
 from stages.algorithms.twins import KINDS, Showing, showing
 
-MAX_RISK = 0.75  # of a question that is asked again: its twin is no surer
 TRIES = 6  # of a kind
 
 
